@@ -1,0 +1,136 @@
+//! The only state of the process: everything that a request may need.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use shared::cookie::CookiePolicy;
+use shared::cors::WebOrigin;
+use shared::issuer::Issuer;
+use shared::seal::SealKey;
+use shared::secret::MacKey;
+use shared::time::UnixTime;
+use shared::token::TokenKeys;
+
+use crate::config::Config;
+use crate::directory::{Directory, DirectoryError};
+use crate::keys::{KeyError, KeyRing, SigningFailed};
+use crate::known::Known;
+use crate::password::{Overloaded, PasswordPool};
+use crate::store::{Store, StoreError};
+
+/// The only state of the process.
+pub struct App {
+    /// Where the world finds this server.
+    pub issuer: Issuer,
+    /// How cookies are named and protected here.
+    pub cookies: CookiePolicy,
+    /// What is remembered for a while.
+    pub store: Arc<dyn Store>,
+    /// What is known for long.
+    pub known: Known,
+    /// The signing keys, replaced as a whole when they change.
+    pub keys: ArcSwap<KeyRing>,
+    /// What makes codes and refresh tokens prove themselves.
+    pub token_keys: TokenKeys,
+    /// Seals sign-in transactions.
+    pub transaction_seal: SealKey,
+    /// Verifies requests that the edge has signed.
+    pub edge_key: MacKey,
+    /// Ties forms to sessions.
+    pub form_key: MacKey,
+    /// Checks passwords.
+    pub passwords: PasswordPool,
+    /// Browser origins that may call the API, beside those of the clients.
+    pub cors_origins: Vec<WebOrigin>,
+    key_seal: SealKey,
+}
+
+/// Something that a request needs is away: nothing was decided. Becomes a 503, never a "no".
+#[derive(Debug)]
+pub struct Unavailable(Box<dyn std::error::Error + Send + Sync>);
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Unavailable {}
+
+impl From<StoreError> for Unavailable {
+    fn from(error: StoreError) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+impl From<DirectoryError> for Unavailable {
+    fn from(error: DirectoryError) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+impl From<SigningFailed> for Unavailable {
+    fn from(error: SigningFailed) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+impl From<Overloaded> for Unavailable {
+    fn from(_: Overloaded) -> Self {
+        Self("too many passwords wait to be checked".into())
+    }
+}
+
+impl App {
+    /// Puts the state together. `secret` encrypts the signing keys; the edge's secret comes from
+    /// the settings, or from `secret` when there is no edge.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub async fn new(
+        config: &Config,
+        secret: &[u8],
+        store: Arc<dyn Store>,
+        directory: Arc<dyn Directory>,
+        now: UnixTime,
+    ) -> Result<Self, KeyError> {
+        let own_edge_secret = MacKey::derive(secret, "cadence edge secret");
+        let edge_secret = match &config.edge_secret {
+            Some(shared) => shared.0.as_bytes(),
+            None => own_edge_secret.as_bytes(),
+        };
+        let key_seal = key_seal(secret);
+        let keys = KeyRing::load(&*directory, &key_seal, now).await?;
+        Ok(Self {
+            issuer: config.issuer.clone(),
+            cookies: CookiePolicy::new(&config.issuer),
+            store,
+            known: Known::new(directory),
+            keys: ArcSwap::from_pointee(keys),
+            token_keys: TokenKeys::new(1, edge_secret, None),
+            transaction_seal: SealKey::derive(edge_secret, "cadence transaction"),
+            edge_key: shared::signed_request::key(edge_secret),
+            form_key: MacKey::derive(secret, "cadence form"),
+            passwords: PasswordPool::new(),
+            cors_origins: config.cors_origins.clone(),
+            key_seal,
+        })
+    }
+
+    /// Reads the signing keys again; another process may have rotated them.
+    ///
+    /// # Errors
+    /// [`KeyError`]; the keys stay as they were.
+    pub async fn reload_keys(&self, now: UnixTime) -> Result<(), KeyError> {
+        let keys = KeyRing::load(self.known.directory(), &self.key_seal, now).await?;
+        self.keys.store(Arc::new(keys));
+        Ok(())
+    }
+}
+
+/// Derives the key that encrypts signing keys at rest from the server's secret.
+#[must_use]
+pub fn key_seal(secret: &[u8]) -> SealKey {
+    SealKey::derive(secret, "cadence signing keys")
+}

@@ -1,0 +1,173 @@
+//! `cadence apply`: clients and users from a file.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use shared::client::Client;
+use shared::secret::Sha256Digest;
+use shared::token_request::Password;
+
+use super::output::Output;
+use super::{CommandError, client, directory, user};
+use crate::config::Config;
+use crate::directory::{ClientRecord, Directory, UserRecord, canonical_username};
+use crate::password::{self, PasswordPool, PasswordVerdict};
+
+/// Brings clients and users to what a file says.
+#[derive(Debug, Args)]
+pub struct Apply {
+    /// A TOML file with `[[clients]]` and `[[users]]`.
+    #[arg(short, long, value_name = "FILE")]
+    file: PathBuf,
+}
+
+/// What a file says.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    /// `development` keeps its secrets, which everybody can read, away from real servers.
+    #[serde(default)]
+    environment: Option<Environment>,
+    #[serde(default)]
+    clients: Vec<toml::Table>,
+    #[serde(default)]
+    users: Vec<UserEntry>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Environment {
+    Development,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UserEntry {
+    username: String,
+    email: Option<String>,
+    name: Option<String>,
+    password: String,
+}
+
+impl Apply {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// One sentence; the entries before the one that is wrong are applied.
+    pub async fn run(self, config: &Config, output: &Output) -> Result<(), CommandError> {
+        let shown = self.file.display().to_string();
+        let text = std::fs::read_to_string(&self.file)
+            .map_err(|error| format!("{shown} cannot be read: {error}"))?;
+        let document: Document =
+            toml::from_str(&text).map_err(|error| format!("{shown}: {}", error.message()))?;
+        if document.environment == Some(Environment::Development)
+            && !config.issuer.is_loopback_http()
+        {
+            return Err(format!(
+                "{shown} is for development alone, and the issuer is {}",
+                config.issuer
+            )
+            .into());
+        }
+        let clients = document
+            .clients
+            .into_iter()
+            .map(|table| parse_client(table).map_err(|error| format!("{shown}: {error}")))
+            .collect::<Result<Vec<_>, _>>()?;
+        let directory = directory(config).await?;
+        let mut rows = Vec::new();
+        for (client, secret) in clients {
+            rows.push(apply_client(&directory, client, secret).await?);
+        }
+        for entry in document.users {
+            rows.push(apply_user(&directory, entry).await?);
+        }
+        let columns = ["kind", "id", "change", "client_secret"];
+        let secret_shown = rows.iter().any(|row| !row["client_secret"].is_null());
+        output.list(&rows, if secret_shown { &columns } else { &columns[..3] });
+        Ok(())
+    }
+}
+
+/// Splits a client's table into what is registered and its secret.
+fn parse_client(mut table: toml::Table) -> Result<(Client, Option<String>), CommandError> {
+    let id = table.get("client_id").and_then(toml::Value::as_str).unwrap_or("?").to_owned();
+    let wrong = |what: &dyn std::fmt::Display| format!("client {id}: {what}");
+    let secret = match table.remove("client_secret") {
+        None => None,
+        Some(toml::Value::String(secret)) if !secret.is_empty() => Some(secret),
+        Some(_) => return Err(wrong(&"client_secret takes a string").into()),
+    };
+    let client: Client =
+        table.try_into().map_err(|error: toml::de::Error| wrong(&error.message()))?;
+    client.validate().map_err(|rule| wrong(&rule))?;
+    if client.is_public() && secret.is_some() {
+        return Err(wrong(&"a public client has no secret").into());
+    }
+    Ok((client, secret))
+}
+
+/// Registers a client. A confidential client without a secret in the file keeps the one that it
+/// has, or gets one, which is shown once.
+async fn apply_client(
+    directory: &dyn Directory,
+    client: Client,
+    secret: Option<String>,
+) -> Result<Value, CommandError> {
+    let id = client.client_id.clone();
+    let existing = directory.find_client(&id).await?;
+    let given = secret.map(|secret| Sha256Digest::of(secret.as_bytes()));
+    let kept = existing.as_ref().and_then(|record| record.secret_digest);
+    let (record, made) = if client.is_public() {
+        (ClientRecord { client, secret_digest: None, disabled_at: None }, None)
+    } else if let Some(secret_digest) = given.or(kept) {
+        let secret_digest = Some(secret_digest);
+        (ClientRecord { client, secret_digest, disabled_at: None }, None)
+    } else {
+        client::register(client)
+    };
+    let change = change(existing.as_ref(), &record);
+    if change != "unchanged" {
+        directory.put_client(&record).await?;
+    }
+    Ok(json!({ "kind": "client", "id": id, "change": change, "client_secret": made }))
+}
+
+/// Registers a user; an existing one keeps the `sub`, and the password's hash if it fits.
+async fn apply_user(directory: &dyn Directory, entry: UserEntry) -> Result<Value, CommandError> {
+    let username = canonical_username(&entry.username);
+    let existing = directory.find_username(&username).await?;
+    let record = match &existing {
+        None => user::register(&username, entry.email, entry.name, &entry.password)?,
+        Some(known) => {
+            let password = Password::parse(&entry.password)?;
+            let verdict = PasswordPool::new().verify(password, Some(&known.password_hash)).await;
+            let password_hash = match verdict {
+                Ok(PasswordVerdict::Right) => known.password_hash.clone(),
+                _ => password::hash(entry.password.as_bytes()),
+            };
+            UserRecord {
+                email: entry.email,
+                name: entry.name,
+                password_hash,
+                disabled_at: None,
+                ..known.clone()
+            }
+        }
+    };
+    let change = change(existing.as_ref(), &record);
+    if change != "unchanged" {
+        directory.put_user(&record).await?;
+    }
+    Ok(json!({ "kind": "user", "id": username, "change": change }))
+}
+
+fn change<T: PartialEq>(existing: Option<&T>, record: &T) -> &'static str {
+    match existing {
+        None => "created",
+        Some(existing) if existing == record => "unchanged",
+        Some(_) => "updated",
+    }
+}

@@ -1,0 +1,57 @@
+//! `cadence key`.
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+use shared::jwk::Alg;
+
+use super::output::Output;
+use super::{CommandError, directory};
+use crate::config::Config;
+use crate::directory::{Directory as _, KeyRecord};
+use crate::{app, clock, keys, server_secret};
+
+/// What can be done with signing keys.
+#[derive(Debug, Subcommand)]
+pub enum Key {
+    /// Lists all keys.
+    List,
+    /// Adds a key per algorithm. It is published at once and signs some minutes later, when every
+    /// cached key set has been renewed; the one before stays until its last token has expired.
+    Rotate {
+        /// Only this algorithm: ES256, EdDSA or RS256.
+        #[arg(long)]
+        alg: Option<String>,
+    },
+}
+
+impl Key {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub async fn run(self, config: &Config, output: &Output) -> Result<(), CommandError> {
+        let directory = directory(config).await?;
+        let now = clock::now();
+        if let Self::Rotate { alg } = self {
+            let algs = match alg {
+                Some(alg) => vec![Alg::parse(&alg).ok_or("--alg takes ES256, EdDSA or RS256")?],
+                None => Alg::ALL.to_vec(),
+            };
+            let secret = server_secret::find(config, &directory).await?;
+            keys::rotate(&directory, &app::key_seal(&secret), &algs, now).await?;
+        }
+        let rows: Vec<Value> = directory.list_keys().await?.iter().map(shown).collect();
+        output.list(&rows, &["kid", "alg", "created_at", "signs_at", "expires_at"]);
+        Ok(())
+    }
+}
+
+fn shown(record: &KeyRecord) -> Value {
+    json!({
+        "kid": record.kid,
+        "alg": record.alg,
+        "created_at": record.created_at,
+        "signs_at": record.signs_at,
+        "expires_at": record.expires_at,
+    })
+}

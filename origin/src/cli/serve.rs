@@ -1,0 +1,112 @@
+//! `cadence serve`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusBuilder;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+use super::{CommandError, directory};
+use crate::app::App;
+use crate::config::{Config, LogFormat};
+use crate::directory::Directory;
+use crate::http::{self, admin, listen};
+use crate::store::Store;
+use crate::store::embedded::Embedded;
+use crate::store::redis::Redis;
+use crate::{clock, server_secret};
+
+/// How often the signing keys are read again: another process may have rotated them.
+const RELOAD_EVERY: Duration = Duration::from_secs(5);
+
+/// How often the embedded store is swept of rows that have ended.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// Serves until the process is asked to end.
+///
+/// # Errors
+/// A sentence about what keeps it from starting.
+pub async fn serve(config: &Config) -> Result<(), CommandError> {
+    start_log(config)?;
+    let metrics = PrometheusBuilder::new().install_recorder()?;
+    let directory: Arc<dyn Directory> = Arc::new(directory(config).await?);
+    let secret = server_secret::find(config, &*directory).await?;
+    let (store, embedded) = store(config).await?;
+    let app = Arc::new(App::new(config, &secret, store, directory, clock::now()).await?);
+    let public = listen::bind(config.listen).await?;
+    let private = listen::bind(config.admin_listen).await?;
+    let (end, ending) = watch::channel(false);
+    tokio::spawn(reload_keys(app.clone()));
+    if let Some(embedded) = embedded {
+        tokio::spawn(sweep(embedded));
+    }
+    tokio::spawn(end_on_signal(end)?);
+    tracing::info!(
+        issuer = %app.issuer,
+        listen = %config.listen,
+        admin_listen = %config.admin_listen,
+        store = if config.redis_url.is_some() { "redis" } else { "embedded" },
+        "serving"
+    );
+    let admin = admin::router(app.clone(), metrics);
+    tokio::join!(
+        listen::serve(public, http::router(app), ending.clone()),
+        listen::serve(private, admin, ending),
+    );
+    tracing::info!("ended");
+    Ok(())
+}
+
+/// Opens the store of the settings.
+async fn store(config: &Config) -> Result<(Arc<dyn Store>, Option<Arc<Embedded>>), CommandError> {
+    if let Some(url) = &config.redis_url {
+        return Ok((Arc::new(Redis::connect(&url.0).await?), None));
+    }
+    let embedded = Arc::new(Embedded::open(&config.data_file("store.db")).await?);
+    Ok((embedded.clone(), Some(embedded)))
+}
+
+fn start_log(config: &Config) -> Result<(), CommandError> {
+    let filter =
+        EnvFilter::try_new(&config.log).map_err(|error| format!("log is not a filter: {error}"))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Text => log.try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    }
+}
+
+async fn reload_keys(app: Arc<App>) {
+    loop {
+        tokio::time::sleep(RELOAD_EVERY).await;
+        if let Err(error) = app.reload_keys(clock::now()).await {
+            tracing::warn!(%error, "the signing keys cannot be read; those known go on");
+        }
+    }
+}
+
+async fn sweep(embedded: Arc<Embedded>) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        if let Err(error) = embedded.sweep(clock::now()).await {
+            tracing::warn!(%error, "the embedded store cannot be swept");
+        }
+    }
+}
+
+fn end_on_signal(
+    end: watch::Sender<bool>,
+) -> Result<impl Future<Output = ()> + Send + 'static, CommandError> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::info!("ending: requests under way are finished first");
+        let _ = end.send(true);
+    })
+}

@@ -1,0 +1,376 @@
+//! Settings: the only reader of the environment.
+//!
+//! Each setting is `CADENCE_NAME` in the environment or `name` in `cadence.toml`; the environment
+//! wins. Secrets also come from files (`CADENCE_NAME_FILE`). A name that is not known is an error
+//! with a hint, because a misspelled setting is a setting that silently is not set.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use shared::cors::WebOrigin;
+use shared::issuer::Issuer;
+
+/// Everything that can be set.
+#[derive(Clone)]
+pub struct Config {
+    /// `issuer`: where the world finds this server; the edge's URL when there is one.
+    pub issuer: Issuer,
+    /// `listen`: where the origin listens.
+    pub listen: SocketAddr,
+    /// `admin_listen`: where metrics and details of health are served.
+    pub admin_listen: SocketAddr,
+    /// `data_dir`: where the embedded databases and the generated secret lie.
+    pub data_dir: PathBuf,
+    /// `redis_url`: the Redis that keeps codes, grants and sessions; without it the embedded store.
+    pub redis_url: Option<Secret>,
+    /// `database_url`: the directory; without it a SQLite file in `data_dir`.
+    pub database_url: Option<Secret>,
+    /// `edge_secret`: shared with the edge; authenticates its requests, codes and refresh tokens.
+    pub edge_secret: Option<Secret>,
+    /// `secret`: encrypts private keys at rest; without it a generated file in `data_dir`.
+    pub secret: Option<Secret>,
+    /// `cors_origins`: browser origins that may call the API, beside those of the clients.
+    pub cors_origins: Vec<WebOrigin>,
+    /// `log`: what is logged, as a `tracing` filter.
+    pub log: String,
+    /// `log_format`: how it is logged.
+    pub log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A setting that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// A setting that cannot be used: names the key and says what it takes.
+#[derive(Debug, PartialEq, Eq)]
+pub struct BadSetting(String);
+
+impl fmt::Display for BadSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BadSetting {}
+
+/// The value of `edge_secret` in the development settings of `wrangler.toml`: everybody knows it,
+/// so only an issuer on a loopback host may use it.
+pub const DEVELOPMENT_EDGE_SECRET: &str = "development-only-edge-secret";
+
+/// Bytes that a secret has at least.
+const SECRET_LEN: usize = 24;
+
+/// Where the world finds an origin that nothing was set for.
+const DEFAULT_LISTEN: &str = "127.0.0.1:8888";
+
+const NAMES: [&str; 11] = [
+    "issuer",
+    "listen",
+    "admin_listen",
+    "data_dir",
+    "redis_url",
+    "database_url",
+    "edge_secret",
+    "secret",
+    "cors_origins",
+    "log",
+    "log_format",
+];
+
+const SECRET_NAMES: [&str; 4] = ["redis_url", "database_url", "edge_secret", "secret"];
+
+impl Config {
+    /// Reads `file` (or `cadence.toml`, if there is one) and the environment.
+    ///
+    /// # Errors
+    /// [`BadSetting`].
+    pub fn load(file: Option<&Path>) -> Result<Self, BadSetting> {
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+            .filter(|(name, _)| name.starts_with("CADENCE_") && !name.starts_with("CADENCE_TEST_"))
+            .map(|(name, value)| {
+                let value = value
+                    .into_string()
+                    .map_err(|_| BadSetting(format!("{name} is not valid UTF-8")))?;
+                Ok((name, value))
+            })
+            .collect::<Result<Vec<_>, BadSetting>>()?;
+        let named = environment.iter().find(|(name, _)| name == "CADENCE_CONFIG");
+        let path = file
+            .map(Path::to_owned)
+            .or_else(|| named.map(|(_, path)| PathBuf::from(path)))
+            .or_else(|| Some(PathBuf::from("cadence.toml")).filter(|path| path.exists()));
+        let text = match &path {
+            Some(path) => read(path)?,
+            None => String::new(),
+        };
+        Self::parse(&text, environment)
+    }
+
+    /// Makes the settings from the text of a `cadence.toml` and pairs of the environment.
+    ///
+    /// # Errors
+    /// [`BadSetting`].
+    pub fn parse(
+        file: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, BadSetting> {
+        let mut values = from_file(file)?;
+        for (name, value) in environment {
+            if name == "CADENCE_CONFIG" {
+                continue;
+            }
+            let key = name.trim_start_matches("CADENCE_").to_lowercase();
+            let (key, value) = setting(&name, key, value)?;
+            values.insert(key, (name, value));
+        }
+        Settings(values).build()
+    }
+
+    /// Returns the path of a file in the data directory.
+    #[must_use]
+    pub fn data_file(&self, name: &str) -> PathBuf {
+        self.data_dir.join(name)
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Config {{ issuer: {}, listen: {}, .. }}", self.issuer, self.listen)
+    }
+}
+
+type Values = BTreeMap<String, (String, String)>;
+
+fn from_file(text: &str) -> Result<Values, BadSetting> {
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        BadSetting(format!("cadence.toml: {}", error.message()))
+    })?;
+    let mut values = Values::new();
+    for (key, value) in table {
+        let text = match value {
+            toml::Value::String(text) => text,
+            toml::Value::Array(items) if key == "cors_origins" => items
+                .iter()
+                .map(|item| item.as_str().map(str::to_owned))
+                .collect::<Option<Vec<_>>>()
+                .ok_or_else(|| BadSetting(format!("{key} takes a list of strings")))?
+                .join(","),
+            _ => return Err(BadSetting(format!("{key} takes a string"))),
+        };
+        let named = format!("`{key}` in cadence.toml");
+        let (key, text) = setting(&named, key, text)?;
+        values.insert(key, (named, text));
+    }
+    Ok(values)
+}
+
+/// Finds the setting that a name means; reads the file of a `_file` one.
+fn setting(named: &str, key: String, value: String) -> Result<(String, String), BadSetting> {
+    if let Some(secret) = key.strip_suffix("_file").filter(|key| SECRET_NAMES.contains(key)) {
+        let text =
+            read(Path::new(&value)).map_err(|error| BadSetting(format!("{named}: {error}")))?;
+        return Ok((secret.to_owned(), text.trim_end_matches(['\r', '\n']).to_owned()));
+    }
+    if NAMES.contains(&key.as_str()) {
+        return Ok((key, value));
+    }
+    let near = NAMES
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(name, &key), name))
+        .min()
+        .filter(|(distance, _)| *distance <= 3);
+    let hint = near.map(|(_, name)| format!("; did you mean `{name}`?")).unwrap_or_default();
+    Err(BadSetting(format!("{named} is not a setting{hint}")))
+}
+
+fn read(path: &Path) -> Result<String, BadSetting> {
+    std::fs::read_to_string(path)
+        .map_err(|error| BadSetting(format!("{} cannot be read: {error}", path.display())))
+}
+
+/// Values by key, each with the name under which it was set.
+struct Settings(Values);
+
+impl Settings {
+    fn build(self) -> Result<Config, BadSetting> {
+        let address = |key, default| {
+            self.parsed(key, default, "takes an IP address and a port, as in 127.0.0.1:8888")
+        };
+        let listen: SocketAddr = address("listen", DEFAULT_LISTEN)?;
+        let admin_listen: SocketAddr = address("admin_listen", "127.0.0.1:8889")?;
+        let default_issuer = format!("http://127.0.0.1:{}", listen.port());
+        let issuer = Issuer::parse(self.text("issuer").unwrap_or(&default_issuer))
+            .map_err(|error| self.bad("issuer", &format!("is not an issuer: {error}")))?;
+        let edge_secret = self.secret("edge_secret");
+        let development = edge_secret.as_ref().is_some_and(|it| it.0 == DEVELOPMENT_EDGE_SECRET);
+        if development && !issuer.is_loopback_http() {
+            return Err(self.bad("edge_secret", "is the one of development, which everybody knows"));
+        }
+        for key in ["edge_secret", "secret"] {
+            if self.secret(key).is_some_and(|secret| secret.0.len() < SECRET_LEN) {
+                return Err(self.bad(key, &format!("has fewer than {SECRET_LEN} bytes")));
+            }
+        }
+        let redis_url = self.secret("redis_url");
+        if redis_url
+            .as_ref()
+            .is_some_and(|url| !has_scheme(&url.0, &["redis", "rediss", "redis+unix", "unix"]))
+        {
+            return Err(self.bad("redis_url", "takes redis://, rediss:// or unix://"));
+        }
+        let database_url = self.secret("database_url");
+        if database_url.as_ref().is_some_and(|url| !has_scheme(&url.0, &["sqlite"])) {
+            return Err(self.bad("database_url", "takes sqlite:// and a path"));
+        }
+        Ok(Config {
+            issuer,
+            listen,
+            admin_listen,
+            data_dir: PathBuf::from(self.text("data_dir").unwrap_or("cadence-data")),
+            redis_url,
+            database_url,
+            edge_secret,
+            secret: self.secret("secret"),
+            cors_origins: self.origins()?,
+            log: self.text("log").unwrap_or("info").to_owned(),
+            log_format: match self.text("log_format") {
+                None | Some("text") => LogFormat::Text,
+                Some("json") => LogFormat::Json,
+                Some(_) => return Err(self.bad("log_format", "takes text or json")),
+            },
+        })
+    }
+
+    fn origins(&self) -> Result<Vec<WebOrigin>, BadSetting> {
+        let text = self.text("cors_origins").unwrap_or_default();
+        text.split(',')
+            .map(str::trim)
+            .filter(|origin| !origin.is_empty())
+            .map(|origin| {
+                WebOrigin::parse(origin)
+                    .map_err(|error| self.bad("cors_origins", &format!("has `{origin}`: {error}")))
+            })
+            .collect()
+    }
+
+    fn text(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+
+    fn secret(&self, key: &str) -> Option<Secret> {
+        self.text(key).map(|value| Secret(value.to_owned()))
+    }
+
+    fn parsed<T: std::str::FromStr>(
+        &self,
+        key: &str,
+        default: &str,
+        takes: &str,
+    ) -> Result<T, BadSetting> {
+        self.text(key).unwrap_or(default).parse().map_err(|_| self.bad(key, takes))
+    }
+
+    fn bad(&self, key: &str, what: &str) -> BadSetting {
+        let named = self.0.get(key).map_or(key, |(named, _)| named.as_str());
+        BadSetting(format!("{named} {what}"))
+    }
+}
+
+fn has_scheme(url: &str, schemes: &[&str]) -> bool {
+    url.split_once("://").is_some_and(|(scheme, _)| schemes.contains(&scheme))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(file: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
+        let pairs = environment.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        Config::parse(file, pairs).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn nothing_set_is_a_complete_setting() {
+        let config = parse("", &[]).unwrap();
+        assert_eq!(config.issuer.as_str(), "http://127.0.0.1:8888");
+        assert_eq!(config.admin_listen.to_string(), "127.0.0.1:8889");
+        assert!(config.redis_url.is_none());
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file() {
+        let file = "listen = \"127.0.0.1:1\"\ncors_origins = [\"https://a.example\"]";
+        let config = parse(file, &[("CADENCE_LISTEN", "127.0.0.1:2")]).unwrap();
+        assert_eq!(config.listen.port(), 2);
+        assert_eq!(config.cors_origins.len(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named() {
+        for (file, name, value, message) in [
+            ("", "CADENCE_ISUER", "x", "CADENCE_ISUER is not a setting; did you mean `issuer`?"),
+            ("", "CADENCE_WHATEVER", "x", "CADENCE_WHATEVER is not a setting"),
+            (
+                "lissten = \"x\"",
+                "",
+                "",
+                "`lissten` in cadence.toml is not a setting; did you mean `listen`?",
+            ),
+            ("listen = 1", "", "", "listen takes a string"),
+            (
+                "",
+                "CADENCE_LISTEN",
+                "8888",
+                "CADENCE_LISTEN takes an IP address and a port, as in 127.0.0.1:8888",
+            ),
+            ("", "CADENCE_SECRET", "short", "CADENCE_SECRET has fewer than 24 bytes"),
+            (
+                "",
+                "CADENCE_REDIS_URL",
+                "localhost",
+                "CADENCE_REDIS_URL takes redis://, rediss:// or unix://",
+            ),
+            ("", "CADENCE_LOG_FORMAT", "xml", "CADENCE_LOG_FORMAT takes text or json"),
+            (
+                "",
+                "CADENCE_SECRET_FILE",
+                "/nowhere",
+                "CADENCE_SECRET_FILE: /nowhere cannot be read: No such file or directory (os error 2)",
+            ),
+        ] {
+            let environment = [(name, value)];
+            let environment = if name.is_empty() { &[][..] } else { &environment[..] };
+            assert_eq!(parse(file, environment).unwrap_err(), message);
+        }
+        let issuer = parse("", &[("CADENCE_ISSUER", "http://id.example")]).unwrap_err();
+        assert!(issuer.starts_with("CADENCE_ISSUER is not an issuer"), "{issuer}");
+        let origins = parse("", &[("CADENCE_CORS_ORIGINS", "https://a.example, *")]).unwrap_err();
+        assert!(origins.starts_with("CADENCE_CORS_ORIGINS has `*`"), "{origins}");
+    }
+
+    #[test]
+    fn the_secret_that_everybody_knows_stays_on_loopback() {
+        let secret = ("CADENCE_EDGE_SECRET", DEVELOPMENT_EDGE_SECRET);
+        assert!(parse("", &[secret]).is_ok());
+        let refused = parse("", &[secret, ("CADENCE_ISSUER", "https://id.example")]).unwrap_err();
+        assert!(refused.starts_with("CADENCE_EDGE_SECRET is the one of development"), "{refused}");
+    }
+}

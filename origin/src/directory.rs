@@ -1,0 +1,170 @@
+//! What the origin knows for long: users, clients, consents and signing keys.
+
+#[cfg(test)]
+#[expect(
+    missing_docs,
+    clippy::missing_panics_doc,
+    reason = "a promise is what the function's name says, and it panics when it is broken"
+)]
+pub mod contract;
+pub mod sqlite;
+
+use async_trait::async_trait;
+use shared::client::{Client, ClientId};
+use shared::jwk::Alg;
+use shared::scope::Scope;
+use shared::secret::Sha256Digest;
+use shared::time::UnixTime;
+
+use crate::store::UserId;
+
+/// The directory cannot be reached, took too long, or holds something that cannot be read.
+#[derive(Debug)]
+pub struct DirectoryError(pub Box<dyn std::error::Error + Send + Sync>);
+
+impl std::fmt::Display for DirectoryError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the directory is unavailable: {}", self.0)
+    }
+}
+
+impl std::error::Error for DirectoryError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.0)
+    }
+}
+
+/// A client with what only the origin may know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientRecord {
+    /// What is registered.
+    pub client: Client,
+    /// Digest of the secret; `None` for a public client.
+    pub secret_digest: Option<Sha256Digest>,
+    /// When it was disabled; a disabled client is treated as unknown.
+    pub disabled_at: Option<UnixTime>,
+}
+
+/// A user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserRecord {
+    /// The `sub`.
+    pub user_id: UserId,
+    /// What is typed at login, in canonical form ([`canonical_username`]). Unique.
+    pub username: String,
+    /// The `email` claim.
+    pub email: Option<String>,
+    /// The `name` claim.
+    pub name: Option<String>,
+    /// Argon2id, PHC string format.
+    pub password_hash: String,
+    /// When the user was disabled.
+    pub disabled_at: Option<UnixTime>,
+}
+
+/// A signing key, its private half encrypted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRecord {
+    /// The `kid`.
+    pub kid: String,
+    /// What it signs with.
+    pub alg: Alg,
+    /// PKCS#8 DER, encrypted under the server's secret.
+    pub sealed_pkcs8: Vec<u8>,
+    /// When it was made (and first published).
+    pub created_at: UnixTime,
+    /// From when it signs.
+    pub signs_at: UnixTime,
+    /// When it is no longer published; `None` while no successor was made.
+    pub expires_at: Option<UnixTime>,
+}
+
+/// What the origin knows for long.
+#[async_trait]
+pub trait Directory: Send + Sync {
+    /// Finds a client, disabled or not.
+    async fn find_client(&self, id: &ClientId) -> Result<Option<ClientRecord>, DirectoryError>;
+
+    /// Lists all clients by `client_id`.
+    async fn list_clients(&self) -> Result<Vec<ClientRecord>, DirectoryError>;
+
+    /// Registers a client or replaces what is registered.
+    async fn put_client(&self, client: &ClientRecord) -> Result<(), DirectoryError>;
+
+    /// Finds a user by `sub`.
+    async fn find_user(&self, id: &UserId) -> Result<Option<UserRecord>, DirectoryError>;
+
+    /// Finds a user by canonical username.
+    async fn find_username(&self, username: &str) -> Result<Option<UserRecord>, DirectoryError>;
+
+    /// Lists all users by username.
+    async fn list_users(&self) -> Result<Vec<UserRecord>, DirectoryError>;
+
+    /// Registers a user or replaces what is known of the one with this `user_id`.
+    ///
+    /// # Errors
+    /// Also when another user has the username.
+    async fn put_user(&self, user: &UserRecord) -> Result<(), DirectoryError>;
+
+    /// Finds what a user has consented to for a client.
+    async fn find_consent(
+        &self,
+        user: &UserId,
+        client: &ClientId,
+    ) -> Result<Option<Scope>, DirectoryError>;
+
+    /// Adds to what a user has consented to for a client (the union is remembered), atomically.
+    async fn add_consent(
+        &self,
+        user: &UserId,
+        client: &ClientId,
+        scope: &Scope,
+        now: UnixTime,
+    ) -> Result<(), DirectoryError>;
+
+    /// Forgets a consent.
+    async fn remove_consent(&self, user: &UserId, client: &ClientId) -> Result<(), DirectoryError>;
+
+    /// Lists all signing keys, oldest first.
+    async fn list_keys(&self) -> Result<Vec<KeyRecord>, DirectoryError>;
+
+    /// Adds a key and, in the same step, sets the ends of others; refuses (returns `false`) when
+    /// the set of `kid`s is no longer `expected`, because somebody else has changed it.
+    async fn change_keys(
+        &self,
+        expected: &[String],
+        add: &[KeyRecord],
+        expire: &[(String, UnixTime)],
+        remove: &[String],
+    ) -> Result<bool, DirectoryError>;
+
+    /// Asks whether the directory answers.
+    async fn ping(&self) -> Result<(), DirectoryError>;
+}
+
+/// Brings what somebody typed as a username into the one form that is stored, compared and
+/// counted: NFKC, lower case, no white space around it, no dot at its end.
+#[must_use]
+pub fn canonical_username(typed: &str) -> String {
+    use unicode_normalization::UnicodeNormalization as _;
+    let folded: String = typed.trim().nfkc().collect::<String>().to_lowercase().nfkc().collect();
+    folded.trim().trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::canonical_username;
+
+    #[test]
+    fn spellings_of_one_username_are_one() {
+        for spelling in [
+            "alice@example.test",
+            " ALICE@example.test ",
+            "ａｌｉｃｅ@example.test",
+            "alice@example.test.",
+        ] {
+            assert_eq!(canonical_username(spelling), "alice@example.test");
+        }
+        assert_ne!(canonical_username("alice"), canonical_username("bob"));
+    }
+}

@@ -1,0 +1,56 @@
+//! HTTP: the router on one screen, and what happens around every request.
+
+pub mod admin;
+pub mod answer;
+pub mod arrival;
+pub mod authorize;
+pub mod client;
+pub mod consent;
+pub mod discovery;
+pub mod health;
+pub mod internal;
+pub mod introspect;
+pub mod listen;
+pub mod login;
+pub mod logout;
+pub mod me;
+pub mod protected;
+pub mod revoke;
+pub mod sign_in;
+pub mod token;
+pub mod userinfo;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{any, get, post};
+use shared::endpoint::Endpoint;
+
+use crate::app::App;
+
+/// The public routes. Methods are checked against [`Endpoint::methods`] before a route is reached.
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route(Endpoint::Authorize.path(), any(authorize::authorize))
+        .route(Endpoint::Login.path(), get(login::page).post(login::form))
+        .route(Endpoint::Consent.path(), get(consent::page))
+        .route(Endpoint::ConsentContext.path(), get(consent::context))
+        .route(Endpoint::ConsentDecision.path(), post(consent::decision))
+        .route(Endpoint::Token.path(), post(token::token))
+        .route(Endpoint::Userinfo.path(), any(userinfo::userinfo))
+        .route(Endpoint::Revoke.path(), post(revoke::revoke))
+        .route(Endpoint::Introspect.path(), post(introspect::introspect))
+        .route(Endpoint::Logout.path(), any(logout::logout))
+        .route(Endpoint::OpenidConfiguration.path(), get(discovery::metadata))
+        .route(Endpoint::OauthMetadata.path(), get(discovery::metadata))
+        .route(Endpoint::Jwks.path(), get(discovery::jwks))
+        .route(Endpoint::Me.path(), get(me::me))
+        .route(Endpoint::ApiLogout.path(), any(me::logout))
+        .route(Endpoint::Health.path(), get(health::live))
+        .route(Endpoint::Ready.path(), get(health::ready))
+        .route(internal::CLIENTS, get(internal::clients))
+        .fallback(answer::not_found)
+        .layer(from_fn_with_state(app.clone(), arrival::receive))
+        .with_state(app)
+}

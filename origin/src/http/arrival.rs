@@ -1,0 +1,316 @@
+//! What happens around every request: caps, the edge's signature, a deadline; and on the way out
+//! the headers that every answer has, one log line and one count.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW,
+    CONTENT_TYPE, COOKIE, HeaderName, HeaderValue, ORIGIN, STRICT_TRANSPORT_SECURITY, VARY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use shared::cors::{self, CorsRule, allow_origin};
+use shared::endpoint::Endpoint;
+use shared::error::{ErrorCode, OAuthError};
+use shared::form::{self, Params};
+use shared::limits::{FORM_LEN, URL_LEN};
+use shared::secret::{Sha256Digest, base64url};
+use shared::signed_request::{self, EdgeStatement, RequestParts};
+use shared::time::UnixTime;
+
+use super::answer::{self, Cause, HttpError};
+use crate::app::App;
+use crate::clock;
+
+/// How long a body may take to arrive.
+const BODY_IN: Duration = Duration::from_secs(10);
+
+/// How long an answer may take, once the request is here: less than the edge waits.
+const ANSWER_IN: Duration = Duration::from_secs(2);
+
+/// Names a request in answers and in the log.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// A request that has arrived in full, and the moment in which it is answered.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    /// When it arrived: the one `now` of the whole request.
+    pub now: UnixTime,
+    /// The method.
+    pub method: Method,
+    /// The query, as it stands in the request line.
+    pub query: Option<String>,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+    /// Who sent it: the socket's peer, or whom a signing edge names.
+    pub client_address: IpAddr,
+    /// Whether an edge has signed it.
+    pub from_edge: bool,
+    /// Its name.
+    pub request_id: String,
+}
+
+impl Incoming {
+    /// Reads the query.
+    ///
+    /// # Errors
+    /// `invalid_request`.
+    pub fn query(&self) -> Result<Params, OAuthError> {
+        Params::parse(self.query.as_deref().unwrap_or_default().as_bytes())
+    }
+
+    /// Reads the body as a form.
+    ///
+    /// # Errors
+    /// `invalid_request`, also for another content type.
+    pub fn form(&self) -> Result<Params, OAuthError> {
+        let mut types = self.headers.get_all(CONTENT_TYPE).iter();
+        let content_type = types.next().and_then(|value| value.to_str().ok());
+        if types.next().is_some() || !content_type.is_some_and(form::is_form) {
+            return Err(OAuthError::invalid_request(
+                "the body is application/x-www-form-urlencoded in UTF-8",
+            ));
+        }
+        Params::parse(&self.body)
+    }
+
+    /// Reads the query of a `GET`, the form of a `POST`.
+    ///
+    /// # Errors
+    /// `invalid_request`.
+    pub fn params(&self) -> Result<Params, OAuthError> {
+        if self.method == Method::POST { self.form() } else { self.query() }
+    }
+
+    /// Returns the `Cookie` headers.
+    pub fn cookies(&self) -> impl Iterator<Item = &str> {
+        self.headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok())
+    }
+
+    /// Returns the `Authorization` headers.
+    pub fn authorization(&self) -> impl Iterator<Item = &[u8]> {
+        self.headers.get_all("authorization").iter().map(HeaderValue::as_bytes)
+    }
+
+    /// Checks that a form was sent by a page of this issuer: what browsers say about it must not
+    /// say otherwise.
+    ///
+    /// Does NOT make up for the form's own `csrf` value: older browsers say nothing.
+    ///
+    /// # Errors
+    /// `access_denied`.
+    ///
+    /// Source: W3C Fetch Metadata §2.4.
+    pub fn check_same_origin(&self, issuer: &str) -> Result<(), OAuthError> {
+        let says = |name| self.headers.get(name).map(HeaderValue::as_bytes);
+        let site = says(HeaderName::from_static("sec-fetch-site"));
+        let site_is_good = site.is_none_or(|site| site == b"same-origin" || site == b"none");
+        let origin_is_good = says(ORIGIN).is_none_or(|origin| origin == issuer.as_bytes());
+        (site_is_good && origin_is_good)
+            .then_some(())
+            .ok_or(OAuthError::new(ErrorCode::AccessDenied, "the form was sent by another site"))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Incoming {
+    type Rejection = HttpError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, HttpError> {
+        parts.extensions.remove().ok_or(HttpError::OAuth(OAuthError::not_found()))
+    }
+}
+
+/// Receives a request in full, has it answered in time, and finishes the answer.
+pub async fn receive(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let method = request.method().clone();
+    let endpoint = Endpoint::at(request.uri().path());
+    let route = endpoint.map_or("other", Endpoint::path);
+    let origin = request.headers().get(ORIGIN).cloned();
+    let mut request_id = base64url(&clock::random::<12>());
+    let mut response = match arrive(&app, request, endpoint, &mut request_id).await {
+        Ok(arrived) => match tokio::time::timeout(ANSWER_IN, next.run(arrived)).await {
+            Ok(response) => response,
+            Err(_) => {
+                let mut response =
+                    HttpError::OAuth(OAuthError::temporarily_unavailable()).into_response();
+                response.extensions_mut().insert(Cause("the answer took too long".to_owned()));
+                response
+            }
+        },
+        Err(response) => response,
+    };
+    finish(&app, &mut response, endpoint, origin.as_ref(), &request_id).await;
+    let status = response.status();
+    let cause = response.extensions().get::<Cause>().map(|cause| cause.0.as_str());
+    tracing::info!(
+        %method,
+        route,
+        status = status.as_u16(),
+        request_id,
+        ms = began.elapsed().as_millis(),
+        cause,
+        "answered"
+    );
+    metrics::counter!(
+        "cadence_http_requests_total",
+        "route" => route,
+        "method" => known_method(&method),
+        "status" => status.as_str().to_owned(),
+    )
+    .increment(1);
+    response
+}
+
+/// Checks what needs no handler, and reads the rest of the request.
+async fn arrive(
+    app: &App,
+    request: Request,
+    endpoint: Option<Endpoint>,
+    request_id: &mut String,
+) -> Result<Request, Response> {
+    let refuse = |error: OAuthError| HttpError::OAuth(error).into_response();
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned();
+    if target.len() > URL_LEN {
+        return Err(refuse(OAuthError::invalid_request("the URL is too long").with_status(414)));
+    }
+    let (mut parts, body) = request.into_parts();
+    let read = tokio::time::timeout(BODY_IN, to_bytes(body, FORM_LEN)).await;
+    let body = read
+        .map_err(|_| {
+            refuse(OAuthError::invalid_request("the body took too long").with_status(408))
+        })?
+        .map_err(|_| refuse(OAuthError::too_large()))?;
+    let now = clock::now();
+    let statement = edge_statement(app, &parts, &target, &body, now).map_err(|()| {
+        refuse(
+            OAuthError::new(ErrorCode::AccessDenied, "the edge's signature is not good")
+                .with_status(403),
+        )
+    })?;
+    let peer = parts.extensions.get::<SocketAddr>().map(SocketAddr::ip);
+    let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    if statement.is_some()
+        && let Some(id) = parts.headers.get(&X_REQUEST_ID).and_then(|id| id.to_str().ok())
+        && id.len() <= 64
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    {
+        id.clone_into(request_id);
+    }
+    if let Some(endpoint) = endpoint {
+        if parts.method == Method::OPTIONS
+            && parts.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+        {
+            return Err(preflight(endpoint));
+        }
+        if !endpoint.methods().contains(&parts.method.as_str()) {
+            let response = refuse(OAuthError::method_not_allowed());
+            return Err(answer::with_header(response, ALLOW, &endpoint.methods().join(", ")));
+        }
+    }
+    let incoming = Incoming {
+        now,
+        method: parts.method.clone(),
+        query: parts.uri.query().map(str::to_owned),
+        headers: parts.headers.clone(),
+        body,
+        client_address: statement
+            .as_ref()
+            .and_then(|statement| statement.client_address)
+            .unwrap_or(peer),
+        from_edge: statement.is_some(),
+        request_id: request_id.clone(),
+    };
+    parts.extensions.insert(incoming);
+    Ok(Request::from_parts(parts, Body::empty()))
+}
+
+/// Verifies the edge's signature, if the request has one.
+fn edge_statement(
+    app: &App,
+    parts: &Parts,
+    target: &str,
+    body: &[u8],
+    now: UnixTime,
+) -> Result<Option<EdgeStatement>, ()> {
+    let mut headers = parts.headers.get_all(signed_request::HEADER).iter();
+    let Some(header) = headers.next() else { return Ok(None) };
+    if headers.next().is_some() {
+        return Err(());
+    }
+    let header = header.to_str().map_err(|_| ())?;
+    let request =
+        RequestParts { method: parts.method.as_str(), target, body: Sha256Digest::of(body) };
+    EdgeStatement::verify(&app.edge_key, header, &request, now).map(Some).map_err(|_| ())
+}
+
+/// Answers a preflight; who may go on is said by the `Allow-Origin` header alone.
+fn preflight(endpoint: Endpoint) -> Response {
+    let response = answer::empty(StatusCode::NO_CONTENT);
+    if endpoint.cors() == CorsRule::Never {
+        return response;
+    }
+    let response = answer::with_header(response, ACCESS_CONTROL_ALLOW_METHODS, cors::ALLOW_METHODS);
+    let response = answer::with_header(response, ACCESS_CONTROL_ALLOW_HEADERS, cors::ALLOW_HEADERS);
+    answer::with_header(response, ACCESS_CONTROL_MAX_AGE, &cors::MAX_AGE.to_string())
+}
+
+/// Adds what every answer has.
+async fn finish(
+    app: &App,
+    response: &mut Response,
+    endpoint: Option<Endpoint>,
+    origin: Option<&HeaderValue>,
+    request_id: &str,
+) {
+    let rule = endpoint.map_or(CorsRule::Never, Endpoint::cors);
+    let origin = origin.and_then(|origin| origin.to_str().ok());
+    let registered = match rule {
+        CorsRule::Registered if origin.is_some() => {
+            app.known.cors_origins().await.unwrap_or_default()
+        }
+        _ => Arc::default(),
+    };
+    let allowed = allow_origin(rule, origin, app.cors_origins.iter().chain(registered.iter()));
+    let headers = response.headers_mut();
+    let mut set = |name, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    };
+    if let Some(allowed) = allowed {
+        set(ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
+        set(ACCESS_CONTROL_EXPOSE_HEADERS, "WWW-Authenticate, X-Request-Id");
+    }
+    if rule == CorsRule::Registered {
+        set(VARY, "Origin");
+    }
+    set(X_REQUEST_ID, request_id);
+    set(X_CONTENT_TYPE_OPTIONS, "nosniff");
+    if !app.issuer.is_loopback_http() {
+        set(STRICT_TRANSPORT_SECURITY, "max-age=63072000; includeSubDomains");
+    }
+}
+
+/// Names a method for the metrics: strangers cannot invent labels.
+fn known_method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        Method::DELETE => "DELETE",
+        Method::PUT => "PUT",
+        _ => "other",
+    }
+}

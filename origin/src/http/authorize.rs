@@ -1,0 +1,91 @@
+//! `GET, POST /oauth2/authorize` (RFC 6749 §3.1).
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use shared::authorize::AuthorizationRequest;
+use shared::claims::IdTokenClaims;
+use shared::client::Client;
+use shared::endpoint::Endpoint;
+use shared::error::{ErrorCode, OAuthError};
+use shared::jwt::Typ;
+
+use super::answer::{self, HttpError};
+use super::arrival::Incoming;
+use super::sign_in::{self, NotSigningIn};
+use crate::app::App;
+use crate::grant::interaction::Interaction;
+use crate::store::SessionRecord;
+
+/// Answers an authorization request: with a code, an error, or the step that is needed first.
+pub async fn authorize(State(app): State<Arc<App>>, incoming: Incoming) -> Response {
+    let request = match valid_request(&app, &incoming).await {
+        Ok(valid) => valid,
+        Err(not) => return not.into_response(&app, &incoming),
+    };
+    let (client, request) = request;
+    match answer(&app, &incoming, &client, &request).await {
+        Ok(response) => response,
+        Err(error) => sign_in::unavailable(&app, &incoming, &request, &error),
+    }
+}
+
+async fn valid_request(
+    app: &App,
+    incoming: &Incoming,
+) -> Result<(Client, AuthorizationRequest), NotSigningIn> {
+    sign_in::validate(app, &incoming.params()?).await
+}
+
+async fn answer(
+    app: &App,
+    incoming: &Incoming,
+    client: &Client,
+    request: &AuthorizationRequest,
+) -> Result<Response, HttpError> {
+    let session = sign_in::session(app, incoming).await?;
+    let session = match check_hint(app, incoming, request, session) {
+        Ok(session) => session,
+        Err(error) => return Ok(answer::error_redirect(&request.refuse(error), &app.issuer)),
+    };
+    let now = incoming.now;
+    match sign_in::next(app, incoming, request, client, session.as_ref(), now).await? {
+        Interaction::Issue => match &session {
+            Some(session) => sign_in::issue_code(app, incoming, request, session).await,
+            None => Ok(sign_in::begin(app, incoming, request, Endpoint::Login)),
+        },
+        Interaction::Login => Ok(sign_in::begin(app, incoming, request, Endpoint::Login)),
+        Interaction::Consent => Ok(sign_in::begin(app, incoming, request, Endpoint::Consent)),
+        Interaction::Refuse(error) => {
+            Ok(answer::error_redirect(&request.refuse(error), &app.issuer))
+        }
+    }
+}
+
+/// Holds the session against the user whom `id_token_hint` names: another user's session does not
+/// count. An expired hint is still a hint.
+///
+/// # Errors
+/// `invalid_request` for a hint that this server did not issue to this client.
+///
+/// Source: OpenID Connect Core §3.1.2.1.
+fn check_hint(
+    app: &App,
+    incoming: &Incoming,
+    request: &AuthorizationRequest,
+    session: Option<SessionRecord>,
+) -> Result<Option<SessionRecord>, OAuthError> {
+    const BAD: OAuthError = OAuthError::new(
+        ErrorCode::InvalidRequest,
+        "the id_token_hint is not an ID token of the application",
+    );
+    let Some(hint) = &request.id_token_hint else { return Ok(session) };
+    let keys = app.keys.load();
+    let verified = keys.verify::<IdTokenClaims>(hint, Typ::IdToken, incoming.now);
+    let claims = verified.map_err(|_| BAD)?.claims;
+    if claims.iss != app.issuer.as_str() || !claims.aud.contains(request.client_id.as_str()) {
+        return Err(BAD);
+    }
+    Ok(session.filter(|session| session.user_id.0 == claims.sub))
+}

@@ -1,0 +1,41 @@
+//! What only a signing edge may ask.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH};
+use axum::response::Response;
+use serde_json::json;
+use shared::error::OAuthError;
+use shared::secret::Sha256Digest;
+
+use super::answer::{self, HttpError};
+use super::arrival::Incoming;
+use crate::app::App;
+
+/// Path of the client snapshot.
+pub const CLIENTS: &str = "/internal/clients";
+
+/// Tells the edge all enabled clients, without their secrets.
+///
+/// # Errors
+/// 404 to everybody else; unavailable when the directory is away.
+pub async fn clients(
+    State(app): State<Arc<App>>,
+    incoming: Incoming,
+) -> Result<Response, HttpError> {
+    if !incoming.from_edge {
+        return Err(OAuthError::not_found().into());
+    }
+    let body = json!({ "clients": app.known.clients().await? });
+    let etag = format!("\"{}\"", Sha256Digest::of(body.to_string().as_bytes()).to_base64url());
+    let known = incoming.headers.get(IF_NONE_MATCH).is_some_and(|known| known == etag.as_str());
+    let response = if known {
+        answer::empty(StatusCode::NOT_MODIFIED)
+    } else {
+        answer::json(StatusCode::OK, &body)
+    };
+    let response = answer::with_header(response, CACHE_CONTROL, "private, no-cache");
+    Ok(answer::with_header(response, ETAG, &etag))
+}

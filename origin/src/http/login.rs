@@ -1,0 +1,157 @@
+//! `GET, POST /oauth2/login`: the login page and its form.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use shared::endpoint::Endpoint;
+use shared::error::{ErrorCode, OAuthError};
+use shared::form::Params;
+use shared::limits::{LOGIN_SESSION_EXPIRES_IN, USERNAME_LEN};
+use shared::page::{LoginPage, LoginProblem};
+use shared::secret::{Sha256Digest, base64url};
+use shared::token_request::Password;
+
+use super::answer::{self, HttpError};
+use super::arrival::Incoming;
+use super::sign_in::{self, NotSigningIn, SignIn};
+use crate::app::App;
+use crate::clock;
+use crate::grant::interaction::Interaction;
+use crate::login::{Login, login};
+use crate::store::SessionRecord;
+
+/// Shows the login page of a transaction.
+pub async fn page(State(app): State<Arc<App>>, incoming: Incoming) -> Response {
+    let opened = async { sign_in::open(&app, &incoming, &incoming.query()?).await };
+    match opened.await {
+        Ok(sign_in) => {
+            let hint = sign_in.request.login_hint.clone().unwrap_or_default();
+            show(StatusCode::OK, &sign_in, &hint, None)
+        }
+        Err(not) => not.into_response(&app, &incoming),
+    }
+}
+
+/// Logs the user in and goes on with the transaction.
+pub async fn form(State(app): State<Arc<App>>, incoming: Incoming) -> Response {
+    match submitted(&app, &incoming).await {
+        Ok(response) => response,
+        Err(not) => not.into_response(&app, &incoming),
+    }
+}
+
+async fn submitted(app: &App, incoming: &Incoming) -> Result<Response, NotSigningIn> {
+    let form = incoming.form()?;
+    incoming.check_same_origin(app.issuer.as_str())?;
+    let sign_in = sign_in::open(app, incoming, &form).await?;
+    let csrf = form.one("csrf").map_err(OAuthError::from)?;
+    sign_in.transaction.check_csrf(csrf).map_err(|_| {
+        OAuthError::new(ErrorCode::AccessDenied, "the form does not belong to this sign-in")
+    })?;
+    let (username, password) = match credentials(&form)? {
+        Ok(credentials) => credentials,
+        Err((username, problem)) => {
+            return Ok(show(StatusCode::BAD_REQUEST, &sign_in, &username, Some(problem)));
+        }
+    };
+    let attempt = login(app, &username, password, incoming.client_address, incoming.now).await;
+    let user = match attempt {
+        Ok(Login::Right(user)) => user,
+        Ok(Login::Wrong) => {
+            let problem = Some(LoginProblem::WrongCredentials);
+            return Ok(show(StatusCode::BAD_REQUEST, &sign_in, &username, problem));
+        }
+        Ok(Login::Throttled { retry_in }) => {
+            let problem = Some(LoginProblem::Throttled { retry_in });
+            let page = show(StatusCode::TOO_MANY_REQUESTS, &sign_in, &username, problem);
+            let retry_after = axum::http::header::RETRY_AFTER;
+            return Ok(answer::with_header(page, retry_after, &retry_in.to_string()));
+        }
+        Err(cause) => {
+            tracing::warn!(request_id = incoming.request_id, %cause, "a login cannot be checked");
+            let problem = Some(LoginProblem::Unavailable);
+            return Ok(show(StatusCode::SERVICE_UNAVAILABLE, &sign_in, &username, problem));
+        }
+    };
+    let now = incoming.now;
+    let handle = base64url(&clock::random::<32>());
+    let session = SessionRecord {
+        digest: Sha256Digest::of(handle.as_bytes()),
+        user_id: user.user_id,
+        auth_time: now,
+        expires_at: now.plus(LOGIN_SESSION_EXPIRES_IN),
+    };
+    let response = match go_on(app, incoming, &sign_in, &session).await {
+        Ok(response) => response,
+        Err(NotSigningIn::Error(error)) => {
+            return Ok(sign_in::unavailable(app, incoming, &sign_in.request, &error));
+        }
+        Err(not) => return Err(not),
+    };
+    let cookie = app.cookies.set(sign_in::SESSION_COOKIE, &handle, None);
+    Ok(answer::with_cookies(response, [cookie]))
+}
+
+/// Remembers the session, forgets the one that the browser had, and takes the next step.
+async fn go_on(
+    app: &App,
+    incoming: &Incoming,
+    sign_in: &SignIn,
+    session: &SessionRecord,
+) -> Result<Response, NotSigningIn> {
+    let SignIn { id, transaction, request, client } = sign_in;
+    app.store.put_session(session, incoming.now).await.map_err(HttpError::from)?;
+    if let Some(old) = sign_in::session_digest(app, incoming) {
+        // The grants that were begun under it live on: only the cookie changes hands.
+        app.store.take_session(&old).await.map_err(HttpError::from)?;
+    }
+    let started_at = transaction.started_at;
+    match sign_in::next(app, incoming, request, client, Some(session), started_at).await? {
+        Interaction::Consent => Ok(sign_in::to_step(Endpoint::Consent, id)),
+        Interaction::Issue => {
+            sign_in::spend(app, incoming, sign_in).await?;
+            let response = sign_in::issue_code(app, incoming, request, session).await?;
+            Ok(answer::with_cookies(response, [app.cookies.remove(&id.cookie())]))
+        }
+        Interaction::Login => Ok(sign_in::to_step(Endpoint::Login, id)),
+        Interaction::Refuse(error) => {
+            Ok(answer::error_redirect(&request.refuse(error), &app.issuer))
+        }
+    }
+}
+
+type Credentials = Result<(String, Password), (String, LoginProblem)>;
+
+/// Reads what was typed; fields that were left empty are a problem to show.
+fn credentials(form: &Params) -> Result<Credentials, OAuthError> {
+    let username = form.one("username")?.unwrap_or_default();
+    let password = form.one("password")?.unwrap_or_default();
+    if username.is_empty() || password.is_empty() {
+        let missing =
+            LoginProblem::Missing { username: username.is_empty(), password: password.is_empty() };
+        return Ok(Err((username.to_owned(), missing)));
+    }
+    if username.len() > USERNAME_LEN {
+        return Err(OAuthError::invalid_request("the username is too long"));
+    }
+    Ok(Ok((username.to_owned(), Password::parse(password)?)))
+}
+
+fn show(
+    status: StatusCode,
+    sign_in: &SignIn,
+    username: &str,
+    problem: Option<LoginProblem>,
+) -> Response {
+    let page = LoginPage {
+        client_name: &sign_in.client.client_name,
+        tx: sign_in.id.as_str(),
+        csrf: sign_in.transaction.csrf(),
+        username,
+        problem,
+        form_targets: &sign_in::form_targets(&sign_in.request, &sign_in.client),
+    };
+    answer::page(status, page.render())
+}

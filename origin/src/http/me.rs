@@ -1,0 +1,39 @@
+//! The protected API of the origin itself: `GET /api/me`, `DELETE /api/auth/logout`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::json;
+
+use super::answer::{self, HttpError};
+use super::arrival::Incoming;
+use super::protected;
+use crate::app::App;
+
+/// Tells who the access token speaks for, whatever its scope.
+pub async fn me(State(app): State<Arc<App>>, incoming: Incoming) -> Result<Response, HttpError> {
+    let protected::Protected { token, user, .. } = protected::check(&app, &incoming, None).await?;
+    let body = json!({
+        "sub": user.user_id.0,
+        "username": user.username,
+        "name": user.name,
+        "email": user.email,
+        "client_id": token.claims.client_id,
+        "scope": token.claims.scope,
+        "auth_time": token.claims.auth_time,
+    });
+    Ok(answer::json(StatusCode::OK, &body))
+}
+
+/// Revokes the grant of the access token that is presented: its refresh tokens and every access
+/// token.
+pub async fn logout(
+    State(app): State<Arc<App>>,
+    incoming: Incoming,
+) -> Result<Response, HttpError> {
+    let protected = protected::check(&app, &incoming, None).await?;
+    app.store.revoke_grant(&protected.grant.grant_id, incoming.now).await?;
+    Ok(answer::empty(StatusCode::NO_CONTENT))
+}

@@ -1,0 +1,60 @@
+//! Requests with an access token of this server.
+
+use std::sync::Arc;
+
+use shared::bearer::{self, BearerCredentials};
+use shared::claims::AccessToken;
+use shared::error::OAuthError;
+use shared::jwt::Typ;
+
+use super::answer::HttpError;
+use super::arrival::Incoming;
+use crate::app::App;
+use crate::directory::UserRecord;
+use crate::store::GrantRecord;
+
+/// A request whose access token is good, active and covers what is needed.
+pub struct Protected {
+    /// The token.
+    pub token: AccessToken,
+    /// Its grant.
+    pub grant: GrantRecord,
+    /// Its user, who is not disabled.
+    pub user: Arc<UserRecord>,
+}
+
+/// Lets a request through to a protected resource.
+///
+/// Checks, in order: credentials, signature, claims ([`AccessToken::validate`]), `scope`, the row
+/// of the token, the user.
+///
+/// # Errors
+/// A Bearer challenge (RFC 6750 §3); unavailable when store or directory are away.
+pub async fn check(
+    app: &App,
+    incoming: &Incoming,
+    scope: Option<&'static str>,
+) -> Result<Protected, HttpError> {
+    let refuse = |error| HttpError::Bearer { error, scope };
+    let text = match BearerCredentials::parse(incoming.authorization()) {
+        Ok(BearerCredentials::Token(text)) => text,
+        Ok(BearerCredentials::None) => return Err(refuse(None)),
+        Err(error) => return Err(refuse(Some(error))),
+    };
+    let token = verify(app, incoming, text).ok_or(refuse(Some(OAuthError::invalid_token())))?;
+    if scope.is_some_and(|scope| !token.claims.scope.contains(scope)) {
+        return Err(refuse(Some(bearer::insufficient_scope())));
+    }
+    let grant = app.store.find_access(&token.jti, incoming.now).await?;
+    let grant = grant.ok_or(refuse(Some(OAuthError::invalid_token())))?;
+    let user = app.known.user(&grant.user_id).await?;
+    let user = user.ok_or(refuse(Some(OAuthError::invalid_token())))?;
+    Ok(Protected { token, grant, user })
+}
+
+/// Verifies an access token for this server, without asking the store.
+#[must_use]
+pub fn verify(app: &App, incoming: &Incoming, text: &str) -> Option<AccessToken> {
+    let verified = app.keys.load().verify(text, Typ::AccessToken, incoming.now).ok()?;
+    AccessToken::validate(verified, &app.issuer, app.issuer.as_str(), incoming.now).ok()
+}

@@ -1,0 +1,41 @@
+//! `POST /oauth2/revoke` (RFC 7009).
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use shared::error::OAuthError;
+use shared::token::RefreshToken;
+
+use super::answer::{self, HttpError};
+use super::arrival::Incoming;
+use super::{client, protected};
+use crate::app::App;
+
+/// Revokes a token of the client: a refresh token ends its whole grant, an access token only
+/// itself.
+///
+/// Tokens that are unknown, expired, malformed or another client's are answered alike, with 200,
+/// and nothing is revoked (RFC 7009 §2.2). The hint is not needed, and ignored.
+pub async fn revoke(
+    State(app): State<Arc<App>>,
+    incoming: Incoming,
+) -> Result<Response, HttpError> {
+    let form = client::form(&incoming)?;
+    let token = form.one("token").map_err(OAuthError::from)?;
+    form.one("token_type_hint").map_err(OAuthError::from)?;
+    let token = token.ok_or(OAuthError::invalid_request("token is missing"))?;
+    let record = client::authenticate(&app, &incoming, &form).await?;
+    let client_id = &record.client.client_id;
+    if let Ok(refresh_token) = RefreshToken::parse(token) {
+        if refresh_token.verify(&app.token_keys, client_id).is_ok() {
+            app.store.revoke_grant(&refresh_token.grant_id(), incoming.now).await?;
+        }
+    } else if let Some(access_token) = protected::verify(&app, &incoming, token)
+        && access_token.claims.client_id == client_id.as_str()
+    {
+        app.store.revoke_access(&access_token.jti).await?;
+    }
+    Ok(answer::empty(StatusCode::OK))
+}

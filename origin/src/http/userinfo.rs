@@ -1,0 +1,86 @@
+//! `GET, POST /oauth2/userinfo` (OpenID Connect Core §5.3).
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
+use serde::Serialize;
+use shared::error::OAuthError;
+use shared::scope::Scope;
+
+use super::answer::{self, HttpError};
+use super::arrival::Incoming;
+use super::protected;
+use crate::app::App;
+use crate::directory::UserRecord;
+
+/// The claims about a user that a scope allows.
+#[derive(Serialize)]
+struct Claims<'a> {
+    sub: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preferred_username: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<&'a str>,
+}
+
+/// Tells what the access token's scope allows about its user.
+pub async fn userinfo(
+    State(app): State<Arc<App>>,
+    incoming: Incoming,
+) -> Result<Response, HttpError> {
+    check_one_method(&incoming)?;
+    let protected = protected::check(&app, &incoming, Some("openid")).await?;
+    let claims = claims(&protected.user, &protected.token.claims.scope);
+    Ok(answer::json(StatusCode::OK, &claims))
+}
+
+/// Refuses a token in the form: the header is the only way (RFC 6750 §2 lets a client use one).
+fn check_one_method(incoming: &Incoming) -> Result<(), HttpError> {
+    let in_form = incoming.method == Method::POST
+        && incoming.form().is_ok_and(|form| form.has("access_token"));
+    if in_form && incoming.authorization().next().is_some() {
+        let error = OAuthError::invalid_request("the access token is sent twice");
+        return Err(HttpError::Bearer { error: Some(error), scope: None });
+    }
+    Ok(())
+}
+
+fn claims<'a>(user: &'a UserRecord, scope: &Scope) -> Claims<'a> {
+    let profile = scope.contains("profile");
+    Claims {
+        sub: &user.user_id.0,
+        name: user.name.as_deref().filter(|_| profile),
+        preferred_username: Some(user.username.as_str()).filter(|_| profile),
+        email: user.email.as_deref().filter(|_| scope.contains("email")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::UserId;
+
+    #[test]
+    fn the_scope_decides_which_claims_are_told() {
+        let user = UserRecord {
+            user_id: UserId("u1".into()),
+            username: "alice".into(),
+            email: Some("alice@example.test".into()),
+            name: Some("Alice".into()),
+            password_hash: "secret".into(),
+            disabled_at: None,
+        };
+        let told =
+            |scope| serde_json::to_string(&claims(&user, &Scope::parse(scope).unwrap())).unwrap();
+        assert_eq!(told("openid"), r#"{"sub":"u1"}"#);
+        assert_eq!(told("openid email"), r#"{"sub":"u1","email":"alice@example.test"}"#);
+        assert_eq!(
+            told("openid profile"),
+            r#"{"sub":"u1","name":"Alice","preferred_username":"alice"}"#
+        );
+    }
+}

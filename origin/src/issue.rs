@@ -1,0 +1,105 @@
+//! The only place where a token is minted.
+
+use serde::Serialize;
+use shared::claims::{AccessTokenClaims, Audience, IdTokenClaims, at_hash};
+use shared::client::Client;
+use shared::issuer::Issuer;
+use shared::jwk::Alg;
+use shared::jwt::Typ;
+use shared::limits::ID_TOKEN_EXPIRES_IN;
+use shared::scope::Scope;
+use shared::time::UnixTime;
+use shared::token::RefreshToken;
+
+use crate::keys::{KeyRing, SigningFailed};
+use crate::store::{AccessRow, GrantRecord};
+
+/// A token response (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3).
+#[derive(Debug, Serialize)]
+pub struct TokenResponse {
+    access_token: String,
+    token_type: &'static str,
+    expires_in: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+    scope: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id_token: Option<String>,
+}
+
+/// What the store and the grant's rules have decided.
+#[derive(Debug)]
+pub struct Issuance<'a> {
+    /// The grant.
+    pub grant: &'a GrantRecord,
+    /// The access token's row, already written.
+    pub access: AccessRow,
+    /// What this access token covers: the grant's scope, or less.
+    pub scope: &'a Scope,
+    /// The refresh token, if the client gets one.
+    pub refresh_token: Option<&'a RefreshToken>,
+    /// The authorization request's `nonce`.
+    pub nonce: Option<String>,
+}
+
+#[derive(Serialize)]
+struct WithTimes<T> {
+    #[serde(flatten)]
+    claims: T,
+    iat: UnixTime,
+    exp: UnixTime,
+}
+
+/// Mints the tokens of one token response: an access token (RFC 9068, ES256) and, when the scope
+/// has `openid`, an ID token by the client's algorithm.
+///
+/// Does NOT decide anything: whoever calls has the store's word that the grant is good.
+///
+/// # Errors
+/// [`SigningFailed`].
+pub fn tokens(
+    keys: &KeyRing,
+    issuer: &Issuer,
+    client: &Client,
+    issuance: Issuance<'_>,
+    now: UnixTime,
+) -> Result<TokenResponse, SigningFailed> {
+    let Issuance { grant, access, scope, refresh_token, nonce } = issuance;
+    let mut audiences = vec![issuer.as_str().to_owned()];
+    audiences.extend(client.audience.iter().cloned());
+    let claims = AccessTokenClaims {
+        iss: issuer.as_str().to_owned(),
+        sub: grant.user_id.0.clone(),
+        aud: Audience::new(audiences),
+        client_id: client.client_id.as_str().to_owned(),
+        scope: scope.clone(),
+        jti: access.jti.to_string(),
+        auth_time: grant.auth_time,
+    };
+    let access_claims = WithTimes { claims, iat: now, exp: access.expires_at };
+    let access_token = keys.sign(Alg::ES256, Typ::AccessToken, &access_claims, now)?;
+    let id_token = if scope.contains("openid") {
+        let alg = client.id_token_signed_response_alg;
+        let claims = IdTokenClaims {
+            iss: issuer.as_str().to_owned(),
+            sub: grant.user_id.0.clone(),
+            aud: Audience::One(client.client_id.as_str().to_owned()),
+            azp: Some(client.client_id.as_str().to_owned()),
+            auth_time: grant.auth_time,
+            nonce,
+            at_hash: Some(at_hash(alg, &access_token)),
+        };
+        let id_claims = WithTimes { claims, iat: now, exp: now.plus(ID_TOKEN_EXPIRES_IN) };
+        Some(keys.sign(alg, Typ::IdToken, &id_claims, now)?)
+    } else {
+        None
+    };
+    Ok(TokenResponse {
+        access_token,
+        token_type: "Bearer",
+        expires_in: access.expires_at.since(now),
+        refresh_token: refresh_token.map(|token| token.as_str().to_owned()),
+        scope: scope.to_string(),
+        id_token,
+    })
+}

@@ -1,0 +1,340 @@
+//! Signing keys: made, kept encrypted in the directory, published before they sign, retired after
+//! their last token has expired.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{
+    self, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, ParsedPublicKey, RsaKeyPair,
+};
+use jwt_compact::{Algorithm, AlgorithmExt as _, AlgorithmSignature, Claims, Header};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use shared::jwk::{Alg, JwkSet, KeyParameters, PublicJwk};
+use shared::jwt::{JwtRefused, Typ, UntrustedJwt, Verdict, Verified};
+use shared::limits::{ACCESS_TOKEN_EXPIRES_IN, CLOCK_SKEW, ID_TOKEN_EXPIRES_IN, JWKS_FRESH_IN};
+use shared::seal::SealKey;
+use shared::secret::base64url;
+use shared::time::UnixTime;
+
+use crate::clock;
+use crate::directory::{Directory, DirectoryError, KeyRecord};
+
+/// How long a key stays published after its successor signs, seconds: its last token has expired.
+const RETIRES_IN: u64 = (if ACCESS_TOKEN_EXPIRES_IN > ID_TOKEN_EXPIRES_IN {
+    ACCESS_TOKEN_EXPIRES_IN
+} else {
+    ID_TOKEN_EXPIRES_IN
+}) + 2 * CLOCK_SKEW;
+
+/// Why keys cannot be had.
+#[derive(Debug)]
+pub enum KeyError {
+    /// The directory is away.
+    Directory(DirectoryError),
+    /// A key in the directory cannot be decrypted: the server's secret is not the one it was made
+    /// under. A new key is never made in its place.
+    Sealed {
+        /// Its `kid`.
+        kid: String,
+    },
+    /// The engine refused to make or read a key.
+    Engine(&'static str),
+}
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(error) => error.fmt(f),
+            Self::Sealed { kid } => {
+                write!(f, "the signing key {kid} cannot be decrypted with this secret")
+            }
+            Self::Engine(what) => write!(f, "{what}"),
+        }
+    }
+}
+
+impl std::error::Error for KeyError {}
+
+impl From<DirectoryError> for KeyError {
+    fn from(error: DirectoryError) -> Self {
+        Self::Directory(error)
+    }
+}
+
+/// The keys of the directory, ready for use.
+pub struct KeyRing {
+    keys: Vec<Key>,
+}
+
+struct Key {
+    signer: Signer,
+    verifier: ParsedPublicKey,
+    jwk: PublicJwk,
+    signs_at: UnixTime,
+    expires_at: Option<UnixTime>,
+}
+
+enum Signer {
+    Es256(EcdsaKeyPair),
+    EdDsa(Ed25519KeyPair),
+    Rs256(RsaKeyPair),
+}
+
+/// No key of an algorithm signs at this moment, or the engine failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SigningFailed;
+
+impl fmt::Display for SigningFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no signature could be made")
+    }
+}
+
+impl std::error::Error for SigningFailed {}
+
+impl KeyRing {
+    /// Reads all keys. In an empty directory, makes the first ones, one per algorithm.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub async fn load(
+        directory: &dyn Directory,
+        seal: &SealKey,
+        now: UnixTime,
+    ) -> Result<Self, KeyError> {
+        let mut records = directory.list_keys().await?;
+        if records.is_empty() {
+            let first = Alg::ALL
+                .into_iter()
+                .map(|alg| generate(alg, seal, now, now))
+                .collect::<Result<Vec<_>, _>>()?;
+            // When another origin was faster, its keys are there now and these are not.
+            directory.change_keys(&[], &first, &[], &[]).await?;
+            records = directory.list_keys().await?;
+        }
+        let keys = records.iter().map(|record| open(record, seal)).collect::<Result<_, _>>()?;
+        Ok(Self { keys })
+    }
+
+    /// Signs a token with the newest key of `alg` that is due.
+    ///
+    /// # Errors
+    /// [`SigningFailed`].
+    pub fn sign(
+        &self,
+        alg: Alg,
+        typ: Typ,
+        claims: &impl Serialize,
+        now: UnixTime,
+    ) -> Result<String, SigningFailed> {
+        let due = |key: &&Key| key.jwk.alg == alg && key.signs_at <= now;
+        let key =
+            self.keys.iter().filter(due).max_by_key(|key| key.signs_at).ok_or(SigningFailed)?;
+        let header = Header::empty().with_token_type(typ.as_str()).with_key_id(&*key.jwk.kid);
+        let token = Engine(alg)
+            .token(&header, &Claims::new(claims), &key.signer)
+            .map_err(|_| SigningFailed)?;
+        // The engine's failures arrive as an empty signature.
+        if token.ends_with('.') { Err(SigningFailed) } else { Ok(token) }
+    }
+
+    /// Verifies a token's signature and returns its claims.
+    ///
+    /// Does NOT look at the claims.
+    ///
+    /// # Errors
+    /// [`JwtRefused`]; [`JwtRefused::Kid`] when no published key has the `kid`.
+    pub fn verify<T: DeserializeOwned>(
+        &self,
+        token: &str,
+        typ: Typ,
+        now: UnixTime,
+    ) -> Result<Verified<T>, JwtRefused> {
+        let jwt = UntrustedJwt::parse(token, typ)?;
+        let key = self
+            .published(now)
+            .find(|key| key.jwk.kid == jwt.kid() && key.jwk.alg == jwt.alg())
+            .ok_or(JwtRefused::Kid)?;
+        let good = key.verifier.verify_sig(jwt.signing_input(), jwt.signature()).is_ok();
+        jwt.accept(&key.jwk, if good { Verdict::Good } else { Verdict::Bad })
+    }
+
+    /// Returns what is published.
+    #[must_use]
+    pub fn jwks(&self, now: UnixTime) -> JwkSet {
+        JwkSet { keys: self.published(now).map(|key| key.jwk.clone()).collect() }
+    }
+
+    fn published(&self, now: UnixTime) -> impl Iterator<Item = &Key> {
+        self.keys.iter().filter(move |key| key.expires_at.is_none_or(|end| now < end))
+    }
+}
+
+/// Adds a key per algorithm of `algs`. Each is published at once, signs when every cached key set
+/// has been renewed, and from then on its predecessors only verify, until they expire. Keys that
+/// have expired are removed.
+///
+/// # Errors
+/// [`KeyError`]; also when somebody else has changed the keys meanwhile.
+pub async fn rotate(
+    directory: &dyn Directory,
+    seal: &SealKey,
+    algs: &[Alg],
+    now: UnixTime,
+) -> Result<Vec<KeyRecord>, KeyError> {
+    let records = directory.list_keys().await?;
+    let signs_at = now.plus(JWKS_FRESH_IN + CLOCK_SKEW);
+    let added = algs
+        .iter()
+        .map(|alg| generate(*alg, seal, now, signs_at))
+        .collect::<Result<Vec<_>, _>>()?;
+    let (expired, live): (Vec<_>, Vec<_>) = records
+        .iter()
+        .partition::<Vec<&KeyRecord>, _>(|key| key.expires_at.is_some_and(|end| end <= now));
+    let retire: Vec<_> = live
+        .iter()
+        .filter(|key| algs.contains(&key.alg) && key.expires_at.is_none())
+        .map(|key| (key.kid.clone(), signs_at.plus(RETIRES_IN)))
+        .collect();
+    let known: Vec<_> = records.iter().map(|key| key.kid.clone()).collect();
+    let removed: Vec<_> = expired.iter().map(|key| key.kid.clone()).collect();
+    if directory.change_keys(&known, &added, &retire, &removed).await? {
+        Ok(added)
+    } else {
+        Err(KeyError::Engine("somebody else has changed the keys at this moment; try again"))
+    }
+}
+
+fn generate(
+    alg: Alg,
+    seal: &SealKey,
+    now: UnixTime,
+    signs_at: UnixTime,
+) -> Result<KeyRecord, KeyError> {
+    const FAILED: KeyError = KeyError::Engine("the engine could not make a key");
+    let random = SystemRandom::new();
+    let pkcs8 = match alg {
+        Alg::ES256 => {
+            EcdsaKeyPair::generate_pkcs8(&signature::ECDSA_P256_SHA256_FIXED_SIGNING, &random)
+                .map_err(|_| FAILED)?
+                .as_ref()
+                .to_vec()
+        }
+        Alg::EdDsa => {
+            Ed25519KeyPair::generate_pkcs8(&random).map_err(|_| FAILED)?.as_ref().to_vec()
+        }
+        Alg::RS256 => {
+            use aws_lc_rs::encoding::AsDer as _;
+            let key = RsaKeyPair::generate(KeySize::Rsa2048).map_err(|_| FAILED)?;
+            let der: aws_lc_rs::encoding::Pkcs8V1Der<'_> = key.as_der().map_err(|_| FAILED)?;
+            der.as_ref().to_vec()
+        }
+    };
+    let (_, jwk, _) = read(alg, &pkcs8)?;
+    let sealed = seal
+        .seal(clock::random(), jwk.kid.as_bytes(), &pkcs8)
+        .ok_or(KeyError::Engine("a key could not be encrypted"))?;
+    Ok(KeyRecord {
+        kid: jwk.kid,
+        alg,
+        sealed_pkcs8: sealed.into_bytes(),
+        created_at: now,
+        signs_at,
+        expires_at: None,
+    })
+}
+
+fn open(record: &KeyRecord, seal: &SealKey) -> Result<Key, KeyError> {
+    let sealed = || KeyError::Sealed { kid: record.kid.clone() };
+    let text = std::str::from_utf8(&record.sealed_pkcs8).map_err(|_| sealed())?;
+    let pkcs8 = seal.open(record.kid.as_bytes(), text).map_err(|_| sealed())?;
+    let (signer, jwk, verifier) = read(record.alg, &pkcs8)?;
+    let KeyRecord { signs_at, expires_at, .. } = *record;
+    Ok(Key { signer, verifier, jwk, signs_at, expires_at })
+}
+
+fn read(alg: Alg, pkcs8: &[u8]) -> Result<(Signer, PublicJwk, ParsedPublicKey), KeyError> {
+    const FAILED: KeyError = KeyError::Engine("a key in the directory cannot be read");
+    let verifier = |algorithm: &'static dyn signature::VerificationAlgorithm, public: &[u8]| {
+        ParsedPublicKey::new(algorithm, public).map_err(|_| FAILED)
+    };
+    let (signer, parameters, verifier) = match alg {
+        Alg::ES256 => {
+            let algorithm = &signature::ECDSA_P256_SHA256_FIXED_SIGNING;
+            let key = EcdsaKeyPair::from_pkcs8(algorithm, pkcs8).map_err(|_| FAILED)?;
+            let public = key.public_key().as_ref().to_vec();
+            // An uncompressed point: 4, then 32 bytes each of x and y (SEC 1 §2.3.3).
+            let point = public.split_first_chunk::<1>().map(|(_, point)| point.split_at(32));
+            let (x, y) = point.ok_or(FAILED)?;
+            let (x, y) = (base64url(x), base64url(y));
+            let verifier = verifier(&signature::ECDSA_P256_SHA256_FIXED, &public)?;
+            (Signer::Es256(key), KeyParameters::Ec { crv: "P-256".into(), x, y }, verifier)
+        }
+        Alg::EdDsa => {
+            let key = Ed25519KeyPair::from_pkcs8(pkcs8).map_err(|_| FAILED)?;
+            let public = key.public_key().as_ref().to_vec();
+            let x = base64url(&public);
+            let verifier = verifier(&signature::ED25519, &public)?;
+            (Signer::EdDsa(key), KeyParameters::Okp { crv: "Ed25519".into(), x }, verifier)
+        }
+        Alg::RS256 => {
+            let key = RsaKeyPair::from_pkcs8(pkcs8).map_err(|_| FAILED)?;
+            let n = base64url(key.public_key().modulus().big_endian_without_leading_zero());
+            let e = base64url(key.public_key().exponent().big_endian_without_leading_zero());
+            let public = key.public_key().as_ref().to_vec();
+            let verifier = verifier(&signature::RSA_PKCS1_2048_8192_SHA256, &public)?;
+            (Signer::Rs256(key), KeyParameters::Rsa { n, e }, verifier)
+        }
+    };
+    let jwk = PublicJwk::for_signatures(parameters.clone(), parameters.thumbprint(), alg);
+    Ok((signer, jwk, verifier))
+}
+
+/// aws-lc-rs behind jwt-compact's `Algorithm`.
+struct Engine(Alg);
+
+/// A signature, as bytes; empty when the engine failed.
+struct Bytes(Vec<u8>);
+
+impl AlgorithmSignature for Bytes {
+    fn try_from_slice(slice: &[u8]) -> anyhow::Result<Self> {
+        Ok(Self(slice.to_vec()))
+    }
+
+    fn as_bytes(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.0)
+    }
+}
+
+impl Algorithm for Engine {
+    type SigningKey = Signer;
+    type VerifyingKey = ParsedPublicKey;
+    type Signature = Bytes;
+
+    fn name(&self) -> Cow<'static, str> {
+        Cow::Borrowed(self.0.as_str())
+    }
+
+    fn sign(&self, key: &Signer, message: &[u8]) -> Bytes {
+        let random = SystemRandom::new();
+        Bytes(match key {
+            Signer::Es256(key) => {
+                key.sign(&random, message).map(|it| it.as_ref().to_vec()).unwrap_or_default()
+            }
+            Signer::EdDsa(key) => key.sign(message).as_ref().to_vec(),
+            Signer::Rs256(key) => {
+                let mut signature = vec![0; key.public_modulus_len()];
+                key.sign(&signature::RSA_PKCS1_SHA256, &random, message, &mut signature)
+                    .map(|()| signature)
+                    .unwrap_or_default()
+            }
+        })
+    }
+
+    fn verify_signature(&self, signature: &Bytes, key: &ParsedPublicKey, message: &[u8]) -> bool {
+        key.verify_sig(message, &signature.0).is_ok()
+    }
+}

@@ -1,0 +1,116 @@
+//! The directory, with a short memory for what every request asks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::future::Cache;
+use shared::client::{Client, ClientId};
+use shared::cors::WebOrigin;
+
+use crate::directory::{ClientRecord, Directory, DirectoryError, UserRecord};
+use crate::store::UserId;
+
+/// How long an answer of the directory is believed: the longest that a disabled user or client
+/// goes on.
+pub const BELIEVED_IN: Duration = Duration::from_secs(2);
+
+/// Clients and users that are remembered at most.
+const REMEMBERED: u64 = 10_000;
+
+/// The directory. Absence is never remembered: what is registered is there at once.
+pub struct Known {
+    directory: Arc<dyn Directory>,
+    clients: Cache<ClientId, Arc<ClientRecord>>,
+    users: Cache<UserId, Arc<UserRecord>>,
+    origins: Cache<(), Arc<Vec<WebOrigin>>>,
+}
+
+impl Known {
+    /// Wraps a directory.
+    #[must_use]
+    pub fn new(directory: Arc<dyn Directory>) -> Self {
+        Self {
+            directory,
+            clients: believed(REMEMBERED),
+            users: believed(REMEMBERED),
+            origins: believed(1),
+        }
+    }
+
+    /// Returns the directory itself, for everything that is not remembered.
+    #[must_use]
+    pub fn directory(&self) -> &dyn Directory {
+        &*self.directory
+    }
+
+    /// Finds a client that is not disabled.
+    ///
+    /// # Errors
+    /// [`DirectoryError`].
+    pub async fn client(&self, id: &ClientId) -> Result<Option<Arc<ClientRecord>>, DirectoryError> {
+        let record = match self.clients.get(id).await {
+            Some(record) => record,
+            None => match self.directory.find_client(id).await? {
+                Some(record) => {
+                    let record = Arc::new(record);
+                    self.clients.insert(id.clone(), record.clone()).await;
+                    record
+                }
+                None => return Ok(None),
+            },
+        };
+        Ok(Some(record).filter(|record| record.disabled_at.is_none()))
+    }
+
+    /// Finds a user who is not disabled.
+    ///
+    /// # Errors
+    /// [`DirectoryError`].
+    pub async fn user(&self, id: &UserId) -> Result<Option<Arc<UserRecord>>, DirectoryError> {
+        let record = match self.users.get(id).await {
+            Some(record) => record,
+            None => match self.directory.find_user(id).await? {
+                Some(record) => {
+                    let record = Arc::new(record);
+                    self.users.insert(id.clone(), record.clone()).await;
+                    record
+                }
+                None => return Ok(None),
+            },
+        };
+        Ok(Some(record).filter(|record| record.disabled_at.is_none()))
+    }
+
+    /// Lists the clients that are not disabled.
+    ///
+    /// # Errors
+    /// [`DirectoryError`].
+    pub async fn clients(&self) -> Result<Vec<Client>, DirectoryError> {
+        let records = self.directory.list_clients().await?;
+        let enabled = records.into_iter().filter(|record| record.disabled_at.is_none());
+        Ok(enabled.map(|record| record.client).collect())
+    }
+
+    /// Lists the browser origins of all clients.
+    ///
+    /// # Errors
+    /// [`DirectoryError`].
+    pub async fn cors_origins(&self) -> Result<Arc<Vec<WebOrigin>>, DirectoryError> {
+        if let Some(origins) = self.origins.get(&()).await {
+            return Ok(origins);
+        }
+        let clients = self.clients().await?;
+        let origins: Vec<_> = clients.into_iter().flat_map(|client| client.cors_origins).collect();
+        let origins = Arc::new(origins);
+        self.origins.insert((), origins.clone()).await;
+        Ok(origins)
+    }
+}
+
+fn believed<K, V>(remembered: u64) -> Cache<K, V>
+where
+    K: std::hash::Hash + Eq + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    Cache::builder().max_capacity(remembered).time_to_live(BELIEVED_IN).build()
+}

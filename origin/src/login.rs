@@ -1,0 +1,94 @@
+//! Logging in: throttle first, then one password hash, whoever it is.
+
+use std::net::IpAddr;
+
+use shared::limits::{LOGIN_ATTEMPTS_PER_ADDRESS, LOGIN_ATTEMPTS_PER_USER, LOGIN_WINDOW_IN};
+use shared::secret::Sha256Digest;
+use shared::time::UnixTime;
+use shared::token_request::Password;
+
+use crate::app::{App, Unavailable};
+use crate::directory::{UserRecord, canonical_username};
+use crate::password::PasswordVerdict;
+use crate::store::Attempt;
+
+/// What became of an attempt to log in.
+#[derive(Debug)]
+pub enum Login {
+    /// The password was the user's.
+    Right(Box<UserRecord>),
+    /// No such user, a disabled one, or another password: one and the same to the outside.
+    Wrong,
+    /// Too many attempts for this user, or from this address; the password was not looked at.
+    Throttled {
+        /// Seconds until it is worth trying again.
+        retry_in: u64,
+    },
+}
+
+/// Checks a username and password. Both the login form and the password grant come here, so both
+/// share one counter per user and one per address.
+///
+/// # Errors
+/// [`Unavailable`], also when the counters cannot be reached: guessing is never free.
+pub async fn login(
+    app: &App,
+    username: &str,
+    password: Password,
+    address: IpAddr,
+    now: UnixTime,
+) -> Result<Login, Unavailable> {
+    let username = canonical_username(username);
+    let user_key = attempts_of("user", &username);
+    let counters = [
+        (attempts_of("address", &network(address)), LOGIN_ATTEMPTS_PER_ADDRESS),
+        (user_key, LOGIN_ATTEMPTS_PER_USER),
+    ];
+    for (key, limit) in &counters {
+        if let Attempt::Refused { retry_in } =
+            app.store.count_attempt(key, *limit, LOGIN_WINDOW_IN, now).await?
+        {
+            return Ok(Login::Throttled { retry_in });
+        }
+    }
+    let user = app.known.directory().find_username(&username).await?;
+    let hash = user.as_ref().map(|user| user.password_hash.as_str());
+    let verdict = app.passwords.verify(password, hash).await?;
+    match user {
+        Some(user) if verdict == PasswordVerdict::Right && user.disabled_at.is_none() => {
+            app.store.forget_attempts(&user_key).await?;
+            Ok(Login::Right(Box::new(user)))
+        }
+        _ => Ok(Login::Wrong),
+    }
+}
+
+fn attempts_of(kind: &str, name: &str) -> Sha256Digest {
+    Sha256Digest::of(format!("{kind}:{name}").as_bytes())
+}
+
+/// Names the network that an address counts for: IPv4 by itself, IPv6 by its /64, because whoever
+/// has one address there has them all.
+fn network(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_network_has_one_name() {
+        let name = |text: &str| network(text.parse().unwrap());
+        assert_eq!(name("192.0.2.1"), name("::ffff:192.0.2.1"));
+        assert_eq!(name("2001:db8::1"), name("2001:db8:0:0:ffff::2"));
+        assert_ne!(name("2001:db8::1"), name("2001:db8:0:1::1"));
+        assert_ne!(name("192.0.2.1"), name("192.0.2.2"));
+    }
+}

@@ -1,0 +1,444 @@
+//! What the origin remembers for a while: sign-ins, codes, grants, access tokens, attempts.
+//!
+//! Every method of [`Store`] is one atomic intent: it happens as a whole or not at all, whoever
+//! else does the same at that moment. Two back ends keep the same contract (`contract.rs`): Redis
+//! and an embedded SQLite database.
+//!
+//! # Key table (Redis)
+//!
+//! | key | type | fields | TTL |
+//! |---|---|---|---|
+//! | `cadence:session:{digest}` | hash | `user_id`, `auth_time`, `expires_at`, `idle_expires_at` | to `idle_expires_at` |
+//! | `cadence:session-grants:{digest}` | set | grant ids begun under the session | absolute end of the session |
+//! | `cadence:transaction:<digest>` | string | `1`: the sign-in was completed | end of the transaction |
+//! | `cadence:code:{grant_id}` | hash | `digest`, `binding`, `client_id`, `user_id`, `scope`, `nonce`, `auth_time`, `session`, `expires_at` | 60 s |
+//! | `cadence:grant:{grant_id}` | hash | `client_id`, `user_id`, `scope`, `auth_time`, `code` (digest of the redeemed code), `generation`, `current`, `previous` (digests of refresh tokens; `previous` goes when something of the current generation is seen), `rotated_at`, `numbers` (access tokens so far), `expires_at`, `idle_expires_at`, `revoked_at` | to `idle_expires_at` |
+//! | `cadence:jti:{grant_id}:<number>` | hash | `generation`, `expires_at` | end of the access token |
+//! | `cadence:attempts:<digest>` | hash | `count`, `expires_at` | the login window |
+//!
+//! Every row also lives [`ROW_LEEWAY`] longer. `expires_at` is the absolute end;
+//! `idle_expires_at` is the end if nothing happens, and never later. A grant without a refresh
+//! token ends with its access token.
+//!
+//! Every digest is SHA-256, so no secret can be read from a dump. The braces are Redis Cluster
+//! hash tags: all rows of one grant lie in one slot, so one script reaches them, and likewise the
+//! two of one session. The jti rows are an allow-list: no row, not active. A store that comes back
+//! empty logs people out; it never revives a token.
+
+#[cfg(test)]
+#[expect(
+    missing_docs,
+    clippy::missing_panics_doc,
+    reason = "a promise is what the function's name says, and it panics when it is broken"
+)]
+pub mod contract;
+pub mod embedded;
+pub mod redis;
+pub(crate) mod sqlite_file;
+
+use async_trait::async_trait;
+use shared::client::ClientId;
+use shared::limits::{CLOCK_SKEW, REFRESH_GRACE_IN};
+use shared::scope::Scope;
+use shared::secret::Sha256Digest;
+use shared::time::UnixTime;
+use shared::token::{GrantId, Jti};
+
+/// The `sub` of a user: opaque, never an e-mail address, never reused.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UserId(pub String);
+
+impl std::fmt::Display for UserId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The store cannot be reached, took too long, or holds something that cannot be read. What
+/// became of the intent is unknown; it is never a "no".
+#[derive(Debug)]
+pub struct StoreError(pub Box<dyn std::error::Error + Send + Sync>);
+
+impl std::fmt::Display for StoreError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the store is unavailable: {}", self.0)
+    }
+}
+
+impl std::error::Error for StoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.0)
+    }
+}
+
+/// A browser in which somebody has logged in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRecord {
+    /// Digest of the cookie's value.
+    pub digest: Sha256Digest,
+    /// Who logged in.
+    pub user_id: UserId,
+    /// When the password was last checked.
+    pub auth_time: UnixTime,
+    /// Absolute end.
+    pub expires_at: UnixTime,
+}
+
+/// An authorization code that was sent and not yet redeemed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CodeRecord {
+    /// The grant that redeeming it begins; computed from the code.
+    pub grant_id: GrantId,
+    /// Digest of the code.
+    pub digest: Sha256Digest,
+    /// Digest of what the code is bound to: client, redirect URI, challenge.
+    pub binding: Sha256Digest,
+    /// The client.
+    pub client_id: ClientId,
+    /// Who consented.
+    pub user_id: UserId,
+    /// What was consented to.
+    pub scope: Scope,
+    /// The request's `nonce`.
+    pub nonce: Option<String>,
+    /// When the user's password was last checked.
+    pub auth_time: UnixTime,
+    /// Digest of the login session under which the code was issued.
+    pub session: Sha256Digest,
+    /// End of the code.
+    pub expires_at: UnixTime,
+}
+
+/// One authorization of a user to a client, as the store knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrantRecord {
+    /// The grant.
+    pub grant_id: GrantId,
+    /// The client.
+    pub client_id: ClientId,
+    /// The user.
+    pub user_id: UserId,
+    /// All that the grant covers.
+    pub scope: Scope,
+    /// When the user's password was last checked.
+    pub auth_time: UnixTime,
+    /// Absolute end.
+    pub expires_at: UnixTime,
+}
+
+/// An access token that was just written into the allow-list and may now be minted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccessRow {
+    /// Its identifier.
+    pub jti: Jti,
+    /// Its end: the asked-for one, or the grant's own end if that comes first.
+    pub expires_at: UnixTime,
+}
+
+/// A code that somebody presents, already proven well formed, untampered and unexpired.
+#[derive(Clone, Debug)]
+pub struct CodeRedemption {
+    /// Computed from the code.
+    pub grant_id: GrantId,
+    /// Digest of the code.
+    pub digest: Sha256Digest,
+    /// Digest of what the presenter proved: client, redirect URI, verifier's challenge.
+    pub binding: Sha256Digest,
+    /// The authenticated client.
+    pub client_id: ClientId,
+    /// Digest of the first refresh token; `None` when the client gets none.
+    pub refresh: Option<Sha256Digest>,
+    /// End of the access token.
+    pub access_expires_at: UnixTime,
+    /// Absolute end of the grant when it has a refresh token.
+    pub grant_expires_at: UnixTime,
+    /// Seconds that a refresh token lives unused.
+    pub refresh_idle_in: u64,
+}
+
+/// What became of a presented code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Redeemed {
+    /// It was good, and is now used up.
+    Once {
+        /// The grant that begins.
+        grant: GrantRecord,
+        /// The authorization request's `nonce`.
+        nonce: Option<String>,
+        /// The first access token.
+        access: AccessRow,
+    },
+    /// It was redeemed before by this same client: everything of its grant is now revoked.
+    Replayed,
+    /// A record exists, but for another client, redirect URI or challenge. Nothing changed.
+    Mismatched,
+    /// No record: never issued, expired, or lost with the store.
+    Missing,
+}
+
+/// A grant that begins without a code (password grant).
+#[derive(Clone, Debug)]
+pub struct NewGrant {
+    /// The grant, with its absolute end.
+    pub grant: GrantRecord,
+    /// Digest of the first refresh token; `None` when the client gets none.
+    pub refresh: Option<Sha256Digest>,
+    /// End of the access token.
+    pub access_expires_at: UnixTime,
+    /// Seconds that a refresh token lives unused.
+    pub refresh_idle_in: u64,
+}
+
+/// A refresh token that somebody presents, already proven to be of this server and client.
+#[derive(Clone, Debug)]
+pub struct RefreshRotation {
+    /// The grant in the token.
+    pub grant_id: GrantId,
+    /// The generation in the token.
+    pub generation: u32,
+    /// Digest of the token.
+    pub presented: Sha256Digest,
+    /// Digest of its successor.
+    pub successor: Sha256Digest,
+    /// The authenticated client.
+    pub client_id: ClientId,
+    /// The scope that is asked for; `None` asks for all of the grant's.
+    pub scope: Option<Scope>,
+    /// End of the access token.
+    pub access_expires_at: UnixTime,
+    /// Seconds that the successor lives unused.
+    pub refresh_idle_in: u64,
+}
+
+/// What became of a presented refresh token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rotated {
+    /// It was the current one; its successor is current now.
+    Next {
+        /// The grant.
+        grant: GrantRecord,
+        /// The new access token.
+        access: AccessRow,
+    },
+    /// It was the previous one, within the grace, and the successor is still unused: the same
+    /// successor stays current.
+    Repeated {
+        /// The grant.
+        grant: GrantRecord,
+        /// One more access token of the same generation.
+        access: AccessRow,
+        /// Digest of the refresh token that is current.
+        current: Sha256Digest,
+    },
+    /// It had been used up: everything of the grant is now revoked.
+    Reused,
+    /// The asked-for scope is more than the grant's. Nothing changed.
+    ScopeExceeded,
+    /// No such live grant of this client. Nothing changed.
+    Missing,
+}
+
+/// Whether something that may happen once happened now, or before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Once {
+    /// Now.
+    First,
+    /// Before.
+    Again,
+}
+
+/// Whether one more login attempt may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// It was counted and may go on.
+    Allowed,
+    /// The limit is reached; nothing was counted.
+    Refused {
+        /// Seconds until the window ends, at least 1.
+        retry_in: u64,
+    },
+}
+
+/// The part of a grant's row that decides over refresh tokens and access tokens. The embedded
+/// store asks it; the scripts of the Redis store say the same, and the contract holds both to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Generations {
+    /// Generation of the current refresh token; 0 when the grant has none.
+    pub generation: u32,
+    /// Digest of the current refresh token.
+    pub current: Option<Sha256Digest>,
+    /// Digest of the one before, until the current one, or an access token of its generation,
+    /// has been seen: the answer has arrived then, and nobody needs to ask for it again.
+    pub previous: Option<Sha256Digest>,
+    /// When the current one replaced the previous one.
+    pub rotated_at: UnixTime,
+}
+
+/// Which refresh token of its grant a presented one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presented {
+    /// The live one.
+    Current,
+    /// The one before, and its successor may be handed out again.
+    Previous,
+    /// Neither: used up, so somebody holds a copy.
+    Stale,
+}
+
+impl Generations {
+    /// Tells which refresh token was presented.
+    ///
+    /// Source: RFC 9700 §4.14.2; the grace is Cadence's own: one generation, [`REFRESH_GRACE_IN`]
+    /// seconds, and only while the successor is unused.
+    #[must_use]
+    pub fn judge(&self, presented: &Sha256Digest, now: UnixTime) -> Presented {
+        if self.current.as_ref() == Some(presented) {
+            return Presented::Current;
+        }
+        let in_grace = now.since(self.rotated_at) <= REFRESH_GRACE_IN;
+        if self.previous.as_ref() == Some(presented) && in_grace {
+            return Presented::Previous;
+        }
+        Presented::Stale
+    }
+
+    /// Tells whether an access token of `generation` is still good: those of the current
+    /// generation are, those of the one before for the grace, so that requests under way at the
+    /// moment of a rotation are not cut off.
+    #[must_use]
+    pub fn covers(&self, generation: u32, now: UnixTime) -> bool {
+        generation == self.generation
+            || (generation.checked_add(1) == Some(self.generation)
+                && now.since(self.rotated_at) <= REFRESH_GRACE_IN)
+    }
+}
+
+/// When the parts of a grant that begins will end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ends {
+    /// Absolute end of the grant.
+    grant: UnixTime,
+    /// End of the grant if its refresh token is never used.
+    idle: UnixTime,
+    /// End of the first access token.
+    access: UnixTime,
+}
+
+impl Ends {
+    /// Computes them: no part outlives the grant, and a grant without a refresh token ends with
+    /// its access token.
+    fn of(
+        refresh: Option<&Sha256Digest>,
+        access_expires_at: UnixTime,
+        grant_expires_at: UnixTime,
+        refresh_idle_in: u64,
+        now: UnixTime,
+    ) -> Self {
+        let access = access_expires_at.min(grant_expires_at);
+        if refresh.is_none() {
+            return Self { grant: access, idle: access, access };
+        }
+        let idle = grant_expires_at.min(now.plus(refresh_idle_in));
+        Self { grant: grant_expires_at, idle, access }
+    }
+}
+
+/// Seconds that a row outlives its own end, so that clocks may differ.
+pub const ROW_LEEWAY: u64 = CLOCK_SKEW;
+
+/// What the origin remembers for a while. See the module for the key table.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Remembers a login session.
+    async fn put_session(&self, session: &SessionRecord, now: UnixTime) -> Result<(), StoreError>;
+
+    /// Finds a live session, and moves its idle end to `now` + [`shared::limits::LOGIN_SESSION_IDLE_IN`].
+    async fn find_session(
+        &self,
+        digest: &Sha256Digest,
+        now: UnixTime,
+    ) -> Result<Option<SessionRecord>, StoreError>;
+
+    /// Ends a session. Returns the grants that were begun under it, for the caller to revoke.
+    ///
+    /// Idempotent: asked again before the session's absolute end, it returns them again, so that
+    /// a logout whose answer was lost can be repeated.
+    async fn take_session(&self, digest: &Sha256Digest) -> Result<Vec<GrantId>, StoreError>;
+
+    /// Marks a sign-in transaction as completed.
+    async fn spend_transaction(
+        &self,
+        digest: &Sha256Digest,
+        expires_at: UnixTime,
+        now: UnixTime,
+    ) -> Result<Once, StoreError>;
+
+    /// Remembers a code, and its grant under its login session.
+    ///
+    /// When that session has ended meanwhile, the code is not kept, so that a logout is never
+    /// outrun by a code: redeeming finds nothing.
+    async fn put_code(&self, code: &CodeRecord, now: UnixTime) -> Result<(), StoreError>;
+
+    /// Takes a code and begins its grant, in one step. See [`Redeemed`].
+    async fn redeem_code(
+        &self,
+        redemption: &CodeRedemption,
+        now: UnixTime,
+    ) -> Result<Redeemed, StoreError>;
+
+    /// Begins a grant without a code.
+    async fn put_grant(&self, new: &NewGrant, now: UnixTime) -> Result<AccessRow, StoreError>;
+
+    /// Rotates a refresh token and writes the new access token's row, in one step. See [`Rotated`].
+    async fn rotate_refresh(
+        &self,
+        rotation: &RefreshRotation,
+        now: UnixTime,
+    ) -> Result<Rotated, StoreError>;
+
+    /// Tells whether an access token is active: its row is there, its grant is not revoked, and
+    /// its generation is covered ([`Generations::covers`]). Seeing a token of the current
+    /// generation confirms that generation.
+    async fn find_access(
+        &self,
+        jti: &Jti,
+        now: UnixTime,
+    ) -> Result<Option<GrantRecord>, StoreError>;
+
+    /// Finds the grant whose *current* refresh token has this digest. Changes nothing.
+    async fn find_refresh(
+        &self,
+        grant_id: &GrantId,
+        digest: &Sha256Digest,
+        now: UnixTime,
+    ) -> Result<Option<GrantRecord>, StoreError>;
+
+    /// Revokes everything of a grant: code, refresh tokens, access tokens. Idempotent.
+    async fn revoke_grant(&self, grant_id: &GrantId, now: UnixTime) -> Result<(), StoreError>;
+
+    /// Revokes one access token. Idempotent.
+    async fn revoke_access(&self, jti: &Jti) -> Result<(), StoreError>;
+
+    /// Finds a grant that is not revoked and not expired. Changes nothing.
+    async fn find_grant(
+        &self,
+        grant_id: &GrantId,
+        now: UnixTime,
+    ) -> Result<Option<GrantRecord>, StoreError>;
+
+    /// Counts one attempt under `key` unless `limit` is reached within the window of `window_in`
+    /// seconds that began with the first one.
+    async fn count_attempt(
+        &self,
+        key: &Sha256Digest,
+        limit: u32,
+        window_in: u64,
+        now: UnixTime,
+    ) -> Result<Attempt, StoreError>;
+
+    /// Forgets the attempts under `key`.
+    async fn forget_attempts(&self, key: &Sha256Digest) -> Result<(), StoreError>;
+
+    /// Asks whether the store answers.
+    async fn ping(&self) -> Result<(), StoreError>;
+}

@@ -1,0 +1,755 @@
+//! The store in an embedded SQLite database: durable, and nothing to set up.
+//!
+//! Whatever decides and writes does both in one transaction of the only connection that writes.
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, Sqlite, SqliteConnection, Transaction};
+
+use shared::client::ClientId;
+use shared::limits::LOGIN_SESSION_IDLE_IN;
+use shared::scope::Scope;
+use shared::secret::Sha256Digest;
+use shared::time::UnixTime;
+use shared::token::{GrantId, Jti};
+
+use super::sqlite_file::{BEGIN_WRITE, SqliteFile};
+use super::{
+    AccessRow, Attempt, CodeRecord, CodeRedemption, Ends, Generations, GrantRecord, NewGrant, Once,
+    Presented, ROW_LEEWAY, Redeemed, RefreshRotation, Rotated, SessionRecord, Store, StoreError,
+    UserId,
+};
+
+/// Rows of one kind that one transaction of [`Embedded::sweep`] deletes at most, so that no
+/// request waits long for its turn.
+const SWEPT_AT_ONCE: u32 = 200;
+
+/// The store in an embedded SQLite database.
+#[derive(Clone, Debug)]
+pub struct Embedded {
+    file: SqliteFile,
+}
+
+impl Embedded {
+    /// Opens the database file at `path`, which is made when it is missing.
+    ///
+    /// # Errors
+    /// When the file cannot be made, read or brought to the newest schema.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        let file = SqliteFile::open(path, &sqlx::migrate!("migrations/sqlite/store")).await?;
+        Ok(Self { file })
+    }
+
+    /// Deletes the rows that have ended, a few hundred at a time. Nothing depends on it but the
+    /// size of the file.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn sweep(&self, now: UnixTime) -> Result<(), StoreError> {
+        const ENDED: [&str; 7] = [
+            "DELETE FROM access_tokens WHERE (grant_id, number) IN \
+             (SELECT grant_id, number FROM access_tokens WHERE expires_at < ? LIMIT ?)",
+            "DELETE FROM codes WHERE grant_id IN \
+             (SELECT grant_id FROM codes WHERE expires_at < ? LIMIT ?)",
+            "DELETE FROM grants WHERE grant_id IN \
+             (SELECT grant_id FROM grants WHERE idle_expires_at < ? LIMIT ?)",
+            "DELETE FROM session_grants WHERE (session, grant_id) IN \
+             (SELECT session, grant_id FROM session_grants WHERE expires_at < ? LIMIT ?)",
+            "DELETE FROM sessions WHERE digest IN \
+             (SELECT digest FROM sessions WHERE idle_expires_at < ? LIMIT ?)",
+            "DELETE FROM transactions WHERE digest IN \
+             (SELECT digest FROM transactions WHERE expires_at < ? LIMIT ?)",
+            "DELETE FROM attempts WHERE digest IN \
+             (SELECT digest FROM attempts WHERE expires_at < ? LIMIT ?)",
+        ];
+        let ended_at = integer(now.minus(ROW_LEEWAY).as_secs())?;
+        for statement in ENDED {
+            loop {
+                let deletion = sqlx::query(statement).bind(ended_at).bind(SWEPT_AT_ONCE);
+                let deleted = deletion.execute(&self.file.writer).await?.rows_affected();
+                if deleted < u64::from(SWEPT_AT_ONCE) {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        Ok(self.file.writer.begin_with(BEGIN_WRITE).await?)
+    }
+}
+
+#[async_trait]
+impl Store for Embedded {
+    async fn put_session(&self, session: &SessionRecord, now: UnixTime) -> Result<(), StoreError> {
+        let idle_expires_at = session.expires_at.min(now.plus(LOGIN_SESSION_IDLE_IN));
+        sqlx::query(
+            "INSERT OR REPLACE INTO sessions \
+             (digest, user_id, auth_time, expires_at, idle_expires_at) VALUES (?, ?, ?, ?, ?)",
+        )
+        .bind(bytes(&session.digest))
+        .bind(&session.user_id.0)
+        .bind(seconds(session.auth_time)?)
+        .bind(seconds(session.expires_at)?)
+        .bind(seconds(idle_expires_at)?)
+        .execute(&self.file.writer)
+        .await?;
+        Ok(())
+    }
+
+    async fn find_session(
+        &self,
+        digest: &Sha256Digest,
+        now: UnixTime,
+    ) -> Result<Option<SessionRecord>, StoreError> {
+        let row = sqlx::query(
+            "UPDATE sessions SET idle_expires_at = min(expires_at, ?) \
+             WHERE digest = ? AND idle_expires_at > ? RETURNING user_id, auth_time, expires_at",
+        )
+        .bind(seconds(now.plus(LOGIN_SESSION_IDLE_IN))?)
+        .bind(bytes(digest))
+        .bind(seconds(now)?)
+        .fetch_optional(&self.file.writer)
+        .await?;
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        Ok(Some(SessionRecord {
+            digest: *digest,
+            user_id: UserId(row.try_get("user_id")?),
+            auth_time: read_time(&row, "auth_time")?,
+            expires_at: read_time(&row, "expires_at")?,
+        }))
+    }
+
+    async fn take_session(&self, digest: &Sha256Digest) -> Result<Vec<GrantId>, StoreError> {
+        let mut transaction = self.begin().await?;
+        let rows = sqlx::query("SELECT grant_id FROM session_grants WHERE session = ?")
+            .bind(bytes(digest))
+            .fetch_all(&mut *transaction)
+            .await?;
+        sqlx::query("DELETE FROM sessions WHERE digest = ?")
+            .bind(bytes(digest))
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        let grant = |row: &SqliteRow| {
+            GrantId::parse(row.try_get("grant_id")?).ok_or_else(|| unreadable("grant_id"))
+        };
+        rows.iter().map(grant).collect()
+    }
+
+    async fn spend_transaction(
+        &self,
+        digest: &Sha256Digest,
+        expires_at: UnixTime,
+        _now: UnixTime,
+    ) -> Result<Once, StoreError> {
+        let inserted = sqlx::query(
+            "INSERT INTO transactions (digest, expires_at) VALUES (?, ?) ON CONFLICT DO NOTHING",
+        )
+        .bind(bytes(digest))
+        .bind(seconds(expires_at)?)
+        .execute(&self.file.writer)
+        .await?;
+        Ok(if inserted.rows_affected() == 1 { Once::First } else { Once::Again })
+    }
+
+    async fn put_code(&self, code: &CodeRecord, now: UnixTime) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        let grant_id = code.grant_id.to_string();
+        let remembered = sqlx::query(
+            "INSERT OR REPLACE INTO session_grants (session, grant_id, expires_at) \
+             SELECT digest, ?, expires_at FROM sessions WHERE digest = ? AND idle_expires_at > ?",
+        )
+        .bind(&grant_id)
+        .bind(bytes(&code.session))
+        .bind(seconds(now)?)
+        .execute(&mut *transaction)
+        .await?;
+        if remembered.rows_affected() == 0 {
+            return Ok(());
+        }
+        sqlx::query(
+            "INSERT OR REPLACE INTO codes (grant_id, digest, binding, client_id, user_id, scope, \
+             nonce, auth_time, session, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(&grant_id)
+        .bind(bytes(&code.digest))
+        .bind(bytes(&code.binding))
+        .bind(code.client_id.as_str())
+        .bind(&code.user_id.0)
+        .bind(code.scope.to_string())
+        .bind(&code.nonce)
+        .bind(seconds(code.auth_time)?)
+        .bind(bytes(&code.session))
+        .bind(seconds(code.expires_at)?)
+        .execute(&mut *transaction)
+        .await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn redeem_code(
+        &self,
+        redemption: &CodeRedemption,
+        now: UnixTime,
+    ) -> Result<Redeemed, StoreError> {
+        let CodeRedemption { grant_id, client_id, digest, .. } = redemption;
+        let mut transaction = self.begin().await?;
+
+        // A grant that is there used up its code when it began. Only the client that redeemed it
+        // can have it revoked.
+        if let Some(row) = GrantRow::read(&mut transaction, grant_id).await? {
+            if row.code.as_ref() != Some(digest) || row.grant.client_id != *client_id {
+                return Ok(Redeemed::Missing);
+            }
+            revoke(&mut transaction, grant_id, now).await?;
+            transaction.commit().await?;
+            return Ok(Redeemed::Replayed);
+        }
+
+        let row = sqlx::query(
+            "DELETE FROM codes WHERE grant_id = ? AND digest = ? AND expires_at > ? \
+             RETURNING binding, client_id, user_id, scope, nonce, auth_time",
+        )
+        .bind(grant_id.to_string())
+        .bind(bytes(digest))
+        .bind(seconds(now)?)
+        .fetch_optional(&mut *transaction)
+        .await?;
+        let Some(row) = row else {
+            return Ok(Redeemed::Missing);
+        };
+        // Returning before the commit leaves the code where it is.
+        if read_digest(&row, "binding")? != Some(redemption.binding)
+            || read_client_id(&row)? != *client_id
+        {
+            return Ok(Redeemed::Mismatched);
+        }
+        let ends = Ends::of(
+            redemption.refresh.as_ref(),
+            redemption.access_expires_at,
+            redemption.grant_expires_at,
+            redemption.refresh_idle_in,
+            now,
+        );
+        let grant = GrantRecord {
+            grant_id: *grant_id,
+            client_id: client_id.clone(),
+            user_id: UserId(row.try_get("user_id")?),
+            scope: read_scope(&row)?,
+            auth_time: read_time(&row, "auth_time")?,
+            expires_at: ends.grant,
+        };
+        let refresh = redemption.refresh.as_ref();
+        let access =
+            begin_grant(&mut transaction, &grant, Some(digest), refresh, &ends, now).await?;
+        let nonce = row.try_get("nonce")?;
+        transaction.commit().await?;
+        Ok(Redeemed::Once { grant, nonce, access })
+    }
+
+    async fn put_grant(&self, new: &NewGrant, now: UnixTime) -> Result<AccessRow, StoreError> {
+        let (grant, refresh) = (&new.grant, new.refresh.as_ref());
+        let ends =
+            Ends::of(refresh, new.access_expires_at, grant.expires_at, new.refresh_idle_in, now);
+        let mut transaction = self.begin().await?;
+        let access = begin_grant(&mut transaction, grant, None, refresh, &ends, now).await?;
+        transaction.commit().await?;
+        Ok(access)
+    }
+
+    async fn rotate_refresh(
+        &self,
+        rotation: &RefreshRotation,
+        now: UnixTime,
+    ) -> Result<Rotated, StoreError> {
+        let RefreshRotation { grant_id, presented, successor, .. } = rotation;
+        let mut transaction = self.begin().await?;
+        let row = GrantRow::read(&mut transaction, grant_id).await?;
+        let Some(row) = row.filter(|row| row.grant.client_id == rotation.client_id) else {
+            return Ok(Rotated::Missing);
+        };
+        if !row.is_live(now) {
+            return Ok(Rotated::Missing);
+        }
+        let verdict = row.generations.judge(presented, now);
+        if verdict == Presented::Stale {
+            // A generation that was never reached was lost with the store: nobody's fault.
+            if rotation.generation > row.generations.generation {
+                return Ok(Rotated::Missing);
+            }
+            revoke(&mut transaction, grant_id, now).await?;
+            transaction.commit().await?;
+            return Ok(Rotated::Reused);
+        }
+        if rotation.scope.as_ref().is_some_and(|scope| !scope.is_subset_of(&row.grant.scope)) {
+            return Ok(Rotated::ScopeExceeded);
+        }
+
+        let GrantRow { grant, generations, numbers, .. } = row;
+        let jti = Jti { grant_id: *grant_id, number: numbers + 1 };
+        let expires_at = rotation.access_expires_at.min(grant.expires_at);
+        let access = AccessRow { jti, expires_at };
+        let repeated = generations.current.filter(|_| verdict == Presented::Previous);
+        let generation = if repeated.is_some() {
+            sqlx::query("UPDATE grants SET numbers = ? WHERE grant_id = ?")
+                .bind(integer(jti.number)?)
+                .bind(grant_id.to_string())
+                .execute(&mut *transaction)
+                .await?;
+            generations.generation
+        } else {
+            let generation = generations.generation.checked_add(1);
+            let generation = generation.ok_or_else(|| unreadable("generation"))?;
+            let idle_expires_at = grant.expires_at.min(now.plus(rotation.refresh_idle_in));
+            sqlx::query(
+                "UPDATE grants SET generation = ?, current = ?, previous = ?, \
+                 rotated_at = ?, numbers = ?, idle_expires_at = ? WHERE grant_id = ?",
+            )
+            .bind(generation)
+            .bind(bytes(successor))
+            .bind(bytes(presented))
+            .bind(seconds(now)?)
+            .bind(integer(jti.number)?)
+            .bind(seconds(idle_expires_at)?)
+            .bind(grant_id.to_string())
+            .execute(&mut *transaction)
+            .await?;
+            generation
+        };
+        put_access(&mut transaction, &access, generation).await?;
+        transaction.commit().await?;
+        Ok(match repeated {
+            Some(current) => Rotated::Repeated { grant, access, current },
+            None => Rotated::Next { grant, access },
+        })
+    }
+
+    async fn find_access(
+        &self,
+        jti: &Jti,
+        now: UnixTime,
+    ) -> Result<Option<GrantRecord>, StoreError> {
+        let Ok(number) = i64::try_from(jti.number) else {
+            return Ok(None);
+        };
+        let row = sqlx::query(
+            "SELECT grants.*, access_tokens.generation AS token_generation \
+             FROM access_tokens JOIN grants USING (grant_id) \
+             WHERE grant_id = ? AND number = ? AND access_tokens.expires_at > ?",
+        )
+        .bind(jti.grant_id.to_string())
+        .bind(number)
+        .bind(seconds(now)?)
+        .fetch_optional(&self.file.readers)
+        .await?;
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        let generation: u32 = row.try_get("token_generation")?;
+        let row = GrantRow::of(jti.grant_id, &row)?;
+        if !row.is_live(now) || !row.generations.covers(generation, now) {
+            return Ok(None);
+        }
+        let confirms = generation == row.generations.generation;
+        if confirms && row.generations.previous.is_some() {
+            // Unless it was rotated again since it was read.
+            sqlx::query("UPDATE grants SET previous = NULL WHERE grant_id = ? AND generation = ?")
+                .bind(jti.grant_id.to_string())
+                .bind(generation)
+                .execute(&self.file.writer)
+                .await?;
+        }
+        Ok(Some(row.grant))
+    }
+
+    async fn find_refresh(
+        &self,
+        grant_id: &GrantId,
+        digest: &Sha256Digest,
+        now: UnixTime,
+    ) -> Result<Option<GrantRecord>, StoreError> {
+        let mut connection = self.file.readers.acquire().await?;
+        let row = GrantRow::read(&mut connection, grant_id).await?;
+        let row = row.filter(|row| row.is_live(now));
+        Ok(row.filter(|row| row.generations.current.as_ref() == Some(digest)).map(|row| row.grant))
+    }
+
+    async fn revoke_grant(&self, grant_id: &GrantId, now: UnixTime) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        revoke(&mut transaction, grant_id, now).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn revoke_access(&self, jti: &Jti) -> Result<(), StoreError> {
+        let Ok(number) = i64::try_from(jti.number) else {
+            return Ok(());
+        };
+        sqlx::query("DELETE FROM access_tokens WHERE grant_id = ? AND number = ?")
+            .bind(jti.grant_id.to_string())
+            .bind(number)
+            .execute(&self.file.writer)
+            .await?;
+        Ok(())
+    }
+
+    async fn find_grant(
+        &self,
+        grant_id: &GrantId,
+        now: UnixTime,
+    ) -> Result<Option<GrantRecord>, StoreError> {
+        let mut connection = self.file.readers.acquire().await?;
+        let row = GrantRow::read(&mut connection, grant_id).await?;
+        Ok(row.filter(|row| row.is_live(now)).map(|row| row.grant))
+    }
+
+    async fn count_attempt(
+        &self,
+        key: &Sha256Digest,
+        limit: u32,
+        window_in: u64,
+        now: UnixTime,
+    ) -> Result<Attempt, StoreError> {
+        let mut transaction = self.begin().await?;
+        let row = sqlx::query("SELECT count, expires_at FROM attempts WHERE digest = ?")
+            .bind(bytes(key))
+            .fetch_optional(&mut *transaction)
+            .await?;
+        let counted: Option<(u32, UnixTime)> = match &row {
+            Some(row) => Some((row.try_get("count")?, read_time(row, "expires_at")?)),
+            None => None,
+        };
+        let in_window = counted.filter(|(_, ends_at)| *ends_at > now);
+        let (count, ends_at) = in_window.unwrap_or((0, now.plus(window_in)));
+        if count >= limit {
+            // Should the clock have gone back, nobody waits longer than a window.
+            let retry_in = ends_at.since(now).min(window_in).max(1);
+            return Ok(Attempt::Refused { retry_in });
+        }
+        sqlx::query("INSERT OR REPLACE INTO attempts (digest, count, expires_at) VALUES (?, ?, ?)")
+            .bind(bytes(key))
+            .bind(count + 1)
+            .bind(seconds(ends_at)?)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(Attempt::Allowed)
+    }
+
+    async fn forget_attempts(&self, key: &Sha256Digest) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM attempts WHERE digest = ?")
+            .bind(bytes(key))
+            .execute(&self.file.writer)
+            .await?;
+        Ok(())
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT 1 FROM grants LIMIT 1").fetch_optional(&self.file.readers).await?;
+        Ok(())
+    }
+}
+
+/// A row of `grants`.
+struct GrantRow {
+    grant: GrantRecord,
+    code: Option<Sha256Digest>,
+    generations: Generations,
+    numbers: u64,
+    idle_expires_at: UnixTime,
+    revoked_at: Option<i64>,
+}
+
+impl GrantRow {
+    async fn read(
+        connection: &mut SqliteConnection,
+        grant_id: &GrantId,
+    ) -> Result<Option<Self>, StoreError> {
+        let row = sqlx::query("SELECT * FROM grants WHERE grant_id = ?")
+            .bind(grant_id.to_string())
+            .fetch_optional(connection)
+            .await?;
+        row.as_ref().map(|row| Self::of(*grant_id, row)).transpose()
+    }
+
+    fn of(grant_id: GrantId, row: &SqliteRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            grant: GrantRecord {
+                grant_id,
+                client_id: read_client_id(row)?,
+                user_id: UserId(row.try_get("user_id")?),
+                scope: read_scope(row)?,
+                auth_time: read_time(row, "auth_time")?,
+                expires_at: read_time(row, "expires_at")?,
+            },
+            code: read_digest(row, "code")?,
+            generations: Generations {
+                generation: row.try_get("generation")?,
+                current: read_digest(row, "current")?,
+                previous: read_digest(row, "previous")?,
+                rotated_at: read_time(row, "rotated_at")?,
+            },
+            numbers: read_number(row, "numbers")?,
+            idle_expires_at: read_time(row, "idle_expires_at")?,
+            revoked_at: row.try_get("revoked_at")?,
+        })
+    }
+
+    fn is_live(&self, now: UnixTime) -> bool {
+        self.revoked_at.is_none() && now < self.idle_expires_at
+    }
+}
+
+async fn begin_grant(
+    transaction: &mut SqliteConnection,
+    grant: &GrantRecord,
+    code: Option<&Sha256Digest>,
+    refresh: Option<&Sha256Digest>,
+    ends: &Ends,
+    now: UnixTime,
+) -> Result<AccessRow, StoreError> {
+    let generation = u32::from(refresh.is_some());
+    sqlx::query(
+        "INSERT INTO grants (grant_id, client_id, user_id, scope, auth_time, code, generation, \
+         current, rotated_at, numbers, expires_at, idle_expires_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)",
+    )
+    .bind(grant.grant_id.to_string())
+    .bind(grant.client_id.as_str())
+    .bind(&grant.user_id.0)
+    .bind(grant.scope.to_string())
+    .bind(seconds(grant.auth_time)?)
+    .bind(code.map(bytes))
+    .bind(generation)
+    .bind(refresh.map(bytes))
+    .bind(seconds(now)?)
+    .bind(seconds(ends.grant)?)
+    .bind(seconds(ends.idle)?)
+    .execute(&mut *transaction)
+    .await?;
+    let jti = Jti { grant_id: grant.grant_id, number: 1 };
+    let access = AccessRow { jti, expires_at: ends.access };
+    put_access(transaction, &access, generation).await?;
+    Ok(access)
+}
+
+async fn put_access(
+    transaction: &mut SqliteConnection,
+    access: &AccessRow,
+    generation: u32,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO access_tokens (grant_id, number, generation, expires_at) VALUES (?, ?, ?, ?)",
+    )
+    .bind(access.jti.grant_id.to_string())
+    .bind(integer(access.jti.number)?)
+    .bind(generation)
+    .bind(seconds(access.expires_at)?)
+    .execute(transaction)
+    .await?;
+    Ok(())
+}
+
+/// Revokes everything of a grant; one that has not begun has a code at most.
+async fn revoke(
+    transaction: &mut SqliteConnection,
+    grant_id: &GrantId,
+    now: UnixTime,
+) -> Result<(), StoreError> {
+    let grant_id = grant_id.to_string();
+    sqlx::query("UPDATE grants SET revoked_at = coalesce(revoked_at, ?) WHERE grant_id = ?")
+        .bind(seconds(now)?)
+        .bind(&grant_id)
+        .execute(&mut *transaction)
+        .await?;
+    for statement in
+        ["DELETE FROM codes WHERE grant_id = ?", "DELETE FROM access_tokens WHERE grant_id = ?"]
+    {
+        sqlx::query(statement).bind(&grant_id).execute(&mut *transaction).await?;
+    }
+    Ok(())
+}
+
+fn bytes(digest: &Sha256Digest) -> &[u8] {
+    digest.as_bytes()
+}
+
+fn seconds(time: UnixTime) -> Result<i64, StoreError> {
+    integer(time.as_secs())
+}
+
+fn integer(number: u64) -> Result<i64, StoreError> {
+    i64::try_from(number).map_err(|error| StoreError(Box::new(error)))
+}
+
+fn read_number(row: &SqliteRow, column: &'static str) -> Result<u64, StoreError> {
+    u64::try_from(row.try_get::<i64, _>(column)?).map_err(|_| unreadable(column))
+}
+
+fn read_time(row: &SqliteRow, column: &'static str) -> Result<UnixTime, StoreError> {
+    read_number(row, column).map(UnixTime::from_secs)
+}
+
+fn read_digest(row: &SqliteRow, column: &'static str) -> Result<Option<Sha256Digest>, StoreError> {
+    let Some(bytes) = row.try_get::<Option<&[u8]>, _>(column)? else {
+        return Ok(None);
+    };
+    let bytes = bytes.try_into().map_err(|_| unreadable(column))?;
+    Ok(Some(Sha256Digest::from_bytes(bytes)))
+}
+
+fn read_client_id(row: &SqliteRow) -> Result<ClientId, StoreError> {
+    ClientId::parse(row.try_get("client_id")?).map_err(|_| unreadable("client_id"))
+}
+
+fn read_scope(row: &SqliteRow) -> Result<Scope, StoreError> {
+    Scope::parse(row.try_get("scope")?).map_err(|_| unreadable("scope"))
+}
+
+fn unreadable(column: &str) -> StoreError {
+    StoreError(format!("the embedded store holds an unreadable {column}").into())
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use tempfile::TempDir;
+
+    use super::super::contract::{self, AnyStore, NOW, Party, for_each_promise};
+    use super::*;
+
+    /// A store of its own, and the directory that it lies in.
+    async fn fresh() -> (AnyStore, TempDir) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Embedded::open(&directory.path().join("data/store.db")).await.unwrap();
+        (Arc::new(store), directory)
+    }
+
+    macro_rules! promises {
+        ($($promise:ident)*) => {$(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $promise() {
+                let (store, _directory) = fresh().await;
+                contract::$promise(&store).await;
+            }
+        )*};
+    }
+    for_each_promise!(promises);
+
+    #[tokio::test]
+    async fn files_are_for_the_owner_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = directory.path().join("data");
+        let store = Embedded::open(&data.join("store.db")).await.unwrap();
+        let any: AnyStore = Arc::new(store);
+        Party::begun(&any).await;
+        assert_eq!(std::fs::metadata(&data).unwrap().mode() & 0o777, 0o700);
+        let mut files = 0;
+        for file in std::fs::read_dir(&data).unwrap() {
+            assert_eq!(file.unwrap().metadata().unwrap().mode() & 0o777, 0o600);
+            files += 1;
+        }
+        assert!(files >= 2, "the database and its log");
+    }
+
+    #[tokio::test]
+    async fn rows_survive_opening_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.db");
+        let store: AnyStore = Arc::new(Embedded::open(&path).await.unwrap());
+        let party = Party::begun(&store).await;
+        drop(store);
+        let store: AnyStore = Arc::new(Embedded::open(&path).await.unwrap());
+        let rotated = contract::rotate(&store, &party, 1, NOW).await;
+        assert!(matches!(rotated, Rotated::Next { .. }), "{rotated:?}");
+    }
+
+    #[tokio::test]
+    async fn sweeping_deletes_what_has_ended_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Embedded::open(&directory.path().join("store.db")).await.unwrap();
+        let any: AnyStore = Arc::new(store.clone());
+        let party = Party::begun(&any).await;
+        for _ in 0..3 * SWEPT_AT_ONCE {
+            contract::rotate(&any, &party, 1, NOW).await;
+        }
+        let other = Party::new(&any).await;
+        store.put_code(&other.code(), NOW).await.unwrap();
+        store.count_attempt(&party.token(1), 1, 900, NOW).await.unwrap();
+        store.spend_transaction(&party.token(1), NOW.plus(600), NOW).await.unwrap();
+        let counts = async || {
+            let mut counts = Vec::new();
+            for table in [
+                "SELECT count(*) FROM access_tokens",
+                "SELECT count(*) FROM codes",
+                "SELECT count(*) FROM grants",
+                "SELECT count(*) FROM session_grants",
+                "SELECT count(*) FROM sessions",
+                "SELECT count(*) FROM transactions",
+                "SELECT count(*) FROM attempts",
+            ] {
+                let count: u32 =
+                    sqlx::query_scalar(table).fetch_one(&store.file.readers).await.unwrap();
+                counts.push(count);
+            }
+            counts
+        };
+        let all = [3 * SWEPT_AT_ONCE + 1, 1, 1, 2, 2, 1, 1];
+        assert_eq!(counts().await, all);
+        store.sweep(NOW.plus(60 + ROW_LEEWAY)).await.unwrap();
+        assert_eq!(counts().await, all, "ended, but within the leeway");
+        store.sweep(NOW.plus(61 + ROW_LEEWAY)).await.unwrap();
+        assert_eq!(counts().await, [all[0], 0, 1, 2, 2, 1, 1]);
+        store.sweep(NOW.plus(1_000)).await.unwrap();
+        assert_eq!(counts().await, [0, 0, 1, 2, 2, 0, 0]);
+        store.sweep(NOW.plus(100_000)).await.unwrap();
+        assert_eq!(counts().await, [0; 7]);
+    }
+
+    #[tokio::test]
+    async fn an_unreadable_row_is_an_error_and_not_a_no() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Embedded::open(&directory.path().join("store.db")).await.unwrap();
+        let any: AnyStore = Arc::new(store.clone());
+        let party = Party::begun(&any).await;
+        sqlx::query("UPDATE grants SET client_id = '?'").execute(&store.file.writer).await.unwrap();
+        assert!(store.find_access(&party.jti(1), NOW).await.is_err());
+        assert!(store.rotate_refresh(&party.rotation(1, NOW), NOW).await.is_err());
+    }
+
+    /// Prints rotations per second: `cargo test --release … -- --ignored --nocapture`.
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "a measurement"]
+    async fn rotations_per_second() {
+        const ROTATIONS: u32 = 2_000;
+        const CLIENTS: u32 = 16;
+        let (store, _directory) = fresh().await;
+        let started = Instant::now();
+        let mut clients = tokio::task::JoinSet::new();
+        for _ in 0..CLIENTS {
+            let store = store.clone();
+            clients.spawn(async move {
+                let party = Party::begun(&store).await;
+                for generation in 1..=ROTATIONS {
+                    contract::rotate(&store, &party, generation, NOW).await;
+                }
+            });
+        }
+        clients.join_all().await;
+        let rate = f64::from(CLIENTS * ROTATIONS) / started.elapsed().as_secs_f64();
+        println!("{rate:.0} rotations per second");
+    }
+}

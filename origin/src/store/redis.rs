@@ -1,0 +1,1054 @@
+//! The store in Redis: one command or one script per intent, over one connection.
+//!
+//! Only a connection that answers in time is kept. Replies come in the order of the requests, and
+//! a request that timed out keeps its place in that order, so its late reply meets nobody; the
+//! connection is given up all the same, because it may be dead.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use async_trait::async_trait;
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind,
+    ToRedisArgs,
+};
+use tokio::sync::Mutex;
+use tokio::time::timeout_at;
+
+use shared::client::ClientId;
+use shared::limits::{LOGIN_SESSION_IDLE_IN, REFRESH_GRACE_IN};
+use shared::scope::Scope;
+use shared::secret::Sha256Digest;
+use shared::time::UnixTime;
+use shared::token::{GrantId, Jti};
+
+use super::{
+    AccessRow, Attempt, CodeRecord, CodeRedemption, Ends, GrantRecord, NewGrant, Once, ROW_LEEWAY,
+    Redeemed, RefreshRotation, Rotated, SessionRecord, Store, StoreError, UserId,
+};
+
+/// How long one intent may take, connecting included. Whoever asked gets a 503 then, well before
+/// the origin's own deadline.
+pub const COMMAND_DEADLINE: Duration = Duration::from_millis(500);
+
+/// How long one attempt to connect may take: less than [`COMMAND_DEADLINE`], so that the request
+/// that connects learns of the failure and the others need not try.
+const CONNECT_DEADLINE: Duration = Duration::from_millis(400);
+
+/// How long nobody tries to connect again after a failure; requests fail at once meanwhile.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(250);
+
+/// Requests that may wait to be written to the connection.
+const QUEUE: usize = 1024;
+
+/// The store in Redis.
+pub struct Redis {
+    link: Link,
+}
+
+impl std::fmt::Debug for Redis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Redis(..)")
+    }
+}
+
+impl Redis {
+    /// Connects to the server at `url` (`redis://…`, `redis+unix://…`).
+    ///
+    /// A server that is away is only warned of: every intent fails until it is back, and then
+    /// works again. Warns of settings under which rows can disappear.
+    ///
+    /// # Errors
+    /// When `url` is not one that can be connected to. The error does not repeat it, as it may
+    /// hold a password.
+    pub async fn connect(url: &str) -> Result<Self, StoreError> {
+        let redis = Self { link: Link::new(Client::open(url).map_err(failed)?) };
+        if let Err(error) = redis.ping().await {
+            tracing::warn!(%error, "Redis does not answer; trying again with every request");
+        }
+        Ok(redis)
+    }
+
+    /// Runs one command.
+    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
+        self.link.ask(command).await.map_err(failed)
+    }
+
+    /// Runs one script. The server knows it by its digest; only when it does not is the whole
+    /// text sent, which it then remembers.
+    async fn run<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        keys: &[&str],
+        arguments: impl Fn(&mut Cmd),
+    ) -> Result<T, StoreError> {
+        let call = |verb: &str, body: &str| {
+            let mut command = redis::cmd(verb);
+            command.arg(body).arg(keys.len()).arg(keys);
+            arguments(&mut command);
+            command
+        };
+        match self.link.ask(&call("EVALSHA", script.digest())).await {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                self.link.ask(&call("EVAL", script.text)).await
+            }
+            answer => answer,
+        }
+        .map_err(failed)
+    }
+
+    /// Runs a script about one grant: those with `grant.lua` before them.
+    async fn run_on_grant<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        grant_id: &GrantId,
+        now: UnixTime,
+        arguments: impl Fn(&mut Cmd),
+    ) -> Result<T, StoreError> {
+        let (grant, code) = (grant_key(grant_id), code_key(grant_id));
+        let access_keys = format!("cadence:jti:{{{grant_id}}}:");
+        self.run(script, &[&grant, &code], |command| {
+            command.arg(&access_keys).arg(now.as_secs()).arg(ROW_LEEWAY);
+            arguments(command);
+        })
+        .await
+    }
+
+    /// Reads the row of a grant that is neither revoked nor ended, and its current refresh token.
+    async fn read_grant(
+        &self,
+        grant_id: &GrantId,
+        now: UnixTime,
+    ) -> Result<Option<(GrantRecord, String)>, StoreError> {
+        const FIELDS: &[&str] = &[
+            "client_id",
+            "user_id",
+            "scope",
+            "auth_time",
+            "expires_at",
+            "idle_expires_at",
+            "current",
+            "revoked_at",
+        ];
+        let mut command = redis::cmd("HMGET");
+        command.arg(grant_key(grant_id)).arg(FIELDS);
+        let mut row = Reply(self.ask::<Vec<Option<String>>>(&command).await?.into_iter());
+        let Some(client_id) = row.optional() else {
+            return Ok(None);
+        };
+        let grant = GrantRecord {
+            grant_id: *grant_id,
+            client_id: read_client_id(&client_id)?,
+            user_id: UserId(row.text()?),
+            scope: row.scope()?,
+            auth_time: row.time()?,
+            expires_at: row.time()?,
+        };
+        let is_live = now < row.time()?;
+        let current = row.text()?;
+        let is_revoked = row.optional().is_some();
+        Ok((is_live && !is_revoked).then_some((grant, current)))
+    }
+}
+
+#[async_trait]
+impl Store for Redis {
+    async fn put_session(&self, session: &SessionRecord, now: UnixTime) -> Result<(), StoreError> {
+        let idle_expires_at = session.expires_at.min(now.plus(LOGIN_SESSION_IDLE_IN));
+        self.run(&PUT_ROW, &[&session_key(&session.digest)], |command| {
+            command.arg(row_lives_in(idle_expires_at, now));
+            field(command, "user_id", &session.user_id.0);
+            field(command, "auth_time", session.auth_time.as_secs());
+            field(command, "expires_at", session.expires_at.as_secs());
+            field(command, "idle_expires_at", idle_expires_at.as_secs());
+        })
+        .await
+    }
+
+    async fn find_session(
+        &self,
+        digest: &Sha256Digest,
+        now: UnixTime,
+    ) -> Result<Option<SessionRecord>, StoreError> {
+        let row: Option<Vec<Option<String>>> = self
+            .run(&FIND_SESSION, &[&session_key(digest)], |command| {
+                let idle_expires_at = now.plus(LOGIN_SESSION_IDLE_IN);
+                command.arg(now.as_secs()).arg(idle_expires_at.as_secs()).arg(ROW_LEEWAY);
+            })
+            .await?;
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        let mut row = Reply(row.into_iter());
+        Ok(Some(SessionRecord {
+            digest: *digest,
+            user_id: UserId(row.text()?),
+            auth_time: row.time()?,
+            expires_at: row.time()?,
+        }))
+    }
+
+    async fn take_session(&self, digest: &Sha256Digest) -> Result<Vec<GrantId>, StoreError> {
+        let keys = [&*session_key(digest), &*session_grants_key(digest)];
+        let grants: Vec<String> = self.run(&TAKE_SESSION, &keys, |_| ()).await?;
+        grants.iter().map(|text| GrantId::parse(text).ok_or_else(|| unreadable("grant"))).collect()
+    }
+
+    async fn spend_transaction(
+        &self,
+        digest: &Sha256Digest,
+        expires_at: UnixTime,
+        now: UnixTime,
+    ) -> Result<Once, StoreError> {
+        let mut command = redis::cmd("SET");
+        command.arg(format!("cadence:transaction:{}", digest.to_base64url())).arg(1);
+        command.arg("NX").arg("EX").arg(row_lives_in(expires_at, now));
+        let written: Option<String> = self.ask(&command).await?;
+        Ok(if written.is_some() { Once::First } else { Once::Again })
+    }
+
+    async fn put_code(&self, code: &CodeRecord, now: UnixTime) -> Result<(), StoreError> {
+        // Session and grant lie in different slots, so these are two steps. In this order nothing
+        // is wrong between them: the session names a grant that never begins.
+        let keys = [&*session_key(&code.session), &*session_grants_key(&code.session)];
+        let is_live: bool = self
+            .run(&ADD_SESSION_GRANT, &keys, |command| {
+                command.arg(now.as_secs()).arg(ROW_LEEWAY).arg(code.grant_id.to_string());
+            })
+            .await?;
+        if !is_live {
+            return Ok(());
+        }
+        self.run(&PUT_ROW, &[&code_key(&code.grant_id)], |command| {
+            command.arg(row_lives_in(code.expires_at, now));
+            field(command, "digest", code.digest.to_base64url());
+            field(command, "binding", code.binding.to_base64url());
+            field(command, "client_id", code.client_id.as_str());
+            field(command, "user_id", &code.user_id.0);
+            field(command, "scope", code.scope.to_string());
+            field(command, "auth_time", code.auth_time.as_secs());
+            field(command, "session", code.session.to_base64url());
+            field(command, "expires_at", code.expires_at.as_secs());
+            if let Some(nonce) = &code.nonce {
+                field(command, "nonce", nonce);
+            }
+        })
+        .await
+    }
+
+    async fn redeem_code(
+        &self,
+        redemption: &CodeRedemption,
+        now: UnixTime,
+    ) -> Result<Redeemed, StoreError> {
+        let CodeRedemption { grant_id, client_id, .. } = redemption;
+        let ends = Ends::of(
+            redemption.refresh.as_ref(),
+            redemption.access_expires_at,
+            redemption.grant_expires_at,
+            redemption.refresh_idle_in,
+            now,
+        );
+        let reply: Vec<Option<String>> = self
+            .run_on_grant(&REDEEM_CODE, grant_id, now, |command| {
+                command
+                    .arg(redemption.digest.to_base64url())
+                    .arg(redemption.binding.to_base64url())
+                    .arg(client_id.as_str())
+                    .arg(optional_digest(redemption.refresh.as_ref()));
+                add_ends(command, &ends);
+            })
+            .await?;
+        let mut reply = Reply(reply.into_iter());
+        match reply.text()?.as_str() {
+            "once" => Ok(Redeemed::Once {
+                grant: GrantRecord {
+                    grant_id: *grant_id,
+                    client_id: client_id.clone(),
+                    user_id: UserId(reply.text()?),
+                    scope: reply.scope()?,
+                    auth_time: reply.time()?,
+                    expires_at: ends.grant,
+                },
+                nonce: reply.optional(),
+                access: first_access(grant_id, &ends),
+            }),
+            "replayed" => Ok(Redeemed::Replayed),
+            "mismatched" => Ok(Redeemed::Mismatched),
+            "missing" => Ok(Redeemed::Missing),
+            _ => Err(unreadable("reply")),
+        }
+    }
+
+    async fn put_grant(&self, new: &NewGrant, now: UnixTime) -> Result<AccessRow, StoreError> {
+        let grant = &new.grant;
+        let refresh = new.refresh.as_ref();
+        let ends =
+            Ends::of(refresh, new.access_expires_at, grant.expires_at, new.refresh_idle_in, now);
+        let () = self
+            .run_on_grant(&PUT_GRANT, &grant.grant_id, now, |command| {
+                command
+                    .arg(grant.client_id.as_str())
+                    .arg(&grant.user_id.0)
+                    .arg(grant.scope.to_string())
+                    .arg(grant.auth_time.as_secs())
+                    .arg(optional_digest(refresh));
+                add_ends(command, &ends);
+            })
+            .await?;
+        Ok(first_access(&grant.grant_id, &ends))
+    }
+
+    async fn rotate_refresh(
+        &self,
+        rotation: &RefreshRotation,
+        now: UnixTime,
+    ) -> Result<Rotated, StoreError> {
+        let RefreshRotation { grant_id, client_id, .. } = rotation;
+        let reply: Vec<Option<String>> = self
+            .run_on_grant(&ROTATE_REFRESH, grant_id, now, |command| {
+                command
+                    .arg(client_id.as_str())
+                    .arg(rotation.generation)
+                    .arg(rotation.presented.to_base64url())
+                    .arg(rotation.successor.to_base64url())
+                    .arg(rotation.scope.as_ref().map(Scope::to_string).unwrap_or_default())
+                    .arg(rotation.access_expires_at.as_secs())
+                    .arg(now.plus(rotation.refresh_idle_in).as_secs())
+                    .arg(REFRESH_GRACE_IN);
+            })
+            .await?;
+        let mut reply = Reply(reply.into_iter());
+        let is_next = match reply.text()?.as_str() {
+            "next" => true,
+            "repeated" => false,
+            "reused" => return Ok(Rotated::Reused),
+            "scope_exceeded" => return Ok(Rotated::ScopeExceeded),
+            "missing" => return Ok(Rotated::Missing),
+            _ => return Err(unreadable("reply")),
+        };
+        let grant = GrantRecord {
+            grant_id: *grant_id,
+            client_id: client_id.clone(),
+            user_id: UserId(reply.text()?),
+            scope: reply.scope()?,
+            auth_time: reply.time()?,
+            expires_at: reply.time()?,
+        };
+        let jti = Jti { grant_id: *grant_id, number: reply.number()? };
+        let access = AccessRow { jti, expires_at: reply.time()? };
+        if is_next {
+            return Ok(Rotated::Next { grant, access });
+        }
+        let current = Sha256Digest::parse(&reply.text()?).ok_or_else(|| unreadable("digest"))?;
+        Ok(Rotated::Repeated { grant, access, current })
+    }
+
+    async fn find_access(
+        &self,
+        jti: &Jti,
+        now: UnixTime,
+    ) -> Result<Option<GrantRecord>, StoreError> {
+        let keys = [&*grant_key(&jti.grant_id), &*access_key(jti)];
+        let reply: Option<Vec<Option<String>>> = self
+            .run(&FIND_ACCESS, &keys, |command| {
+                command.arg(now.as_secs()).arg(REFRESH_GRACE_IN);
+            })
+            .await?;
+        let Some(reply) = reply else {
+            return Ok(None);
+        };
+        let mut reply = Reply(reply.into_iter());
+        Ok(Some(GrantRecord {
+            grant_id: jti.grant_id,
+            client_id: read_client_id(&reply.text()?)?,
+            user_id: UserId(reply.text()?),
+            scope: reply.scope()?,
+            auth_time: reply.time()?,
+            expires_at: reply.time()?,
+        }))
+    }
+
+    async fn find_refresh(
+        &self,
+        grant_id: &GrantId,
+        digest: &Sha256Digest,
+        now: UnixTime,
+    ) -> Result<Option<GrantRecord>, StoreError> {
+        let found = self.read_grant(grant_id, now).await?;
+        Ok(found
+            .filter(|(_, current)| Sha256Digest::parse(current).as_ref() == Some(digest))
+            .map(|(grant, _)| grant))
+    }
+
+    async fn revoke_grant(&self, grant_id: &GrantId, now: UnixTime) -> Result<(), StoreError> {
+        self.run_on_grant(&REVOKE_GRANT, grant_id, now, |_| ()).await
+    }
+
+    async fn revoke_access(&self, jti: &Jti) -> Result<(), StoreError> {
+        self.ask(redis::cmd("DEL").arg(access_key(jti))).await
+    }
+
+    async fn find_grant(
+        &self,
+        grant_id: &GrantId,
+        now: UnixTime,
+    ) -> Result<Option<GrantRecord>, StoreError> {
+        Ok(self.read_grant(grant_id, now).await?.map(|(grant, _)| grant))
+    }
+
+    async fn count_attempt(
+        &self,
+        key: &Sha256Digest,
+        limit: u32,
+        window_in: u64,
+        now: UnixTime,
+    ) -> Result<Attempt, StoreError> {
+        let retry_in: u64 = self
+            .run(&COUNT_ATTEMPT, &[&attempts_key(key)], |command| {
+                command.arg(now.as_secs()).arg(limit).arg(window_in).arg(ROW_LEEWAY);
+            })
+            .await?;
+        Ok(if retry_in == 0 { Attempt::Allowed } else { Attempt::Refused { retry_in } })
+    }
+
+    async fn forget_attempts(&self, key: &Sha256Digest) -> Result<(), StoreError> {
+        self.ask(redis::cmd("DEL").arg(attempts_key(key))).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.ask(&redis::cmd("PING")).await
+    }
+}
+
+/// A Lua script, and the digest by which the server knows it.
+struct Script {
+    text: &'static str,
+    digest: std::sync::OnceLock<String>,
+}
+
+impl Script {
+    const fn new(text: &'static str) -> Self {
+        Self { text, digest: std::sync::OnceLock::new() }
+    }
+
+    fn digest(&self) -> &str {
+        self.digest.get_or_init(|| redis::Script::new(self.text).get_hash().to_owned())
+    }
+}
+
+/// Reads a script from the file of its name.
+macro_rules! script {
+    ($name:literal) => {
+        Script::new(include_str!(concat!("redis/", $name, ".lua")))
+    };
+    (about a grant: $name:literal) => {
+        Script::new(concat!(
+            include_str!("redis/grant.lua"),
+            include_str!(concat!("redis/", $name, ".lua"))
+        ))
+    };
+}
+
+static REDEEM_CODE: Script = script!(about a grant: "redeem_code");
+static PUT_GRANT: Script = script!(about a grant: "put_grant");
+static ROTATE_REFRESH: Script = script!(about a grant: "rotate_refresh");
+static REVOKE_GRANT: Script = script!(about a grant: "revoke_grant");
+static FIND_ACCESS: Script = script!("find_access");
+static PUT_ROW: Script = script!("put_row");
+static FIND_SESSION: Script = script!("find_session");
+static ADD_SESSION_GRANT: Script = script!("add_session_grant");
+static TAKE_SESSION: Script = script!("take_session");
+static COUNT_ATTEMPT: Script = script!("count_attempt");
+
+fn session_key(digest: &Sha256Digest) -> String {
+    format!("cadence:session:{{{}}}", digest.to_base64url())
+}
+
+fn session_grants_key(digest: &Sha256Digest) -> String {
+    format!("cadence:session-grants:{{{}}}", digest.to_base64url())
+}
+
+fn code_key(grant_id: &GrantId) -> String {
+    format!("cadence:code:{{{grant_id}}}")
+}
+
+fn grant_key(grant_id: &GrantId) -> String {
+    format!("cadence:grant:{{{grant_id}}}")
+}
+
+fn access_key(jti: &Jti) -> String {
+    format!("cadence:jti:{{{}}}:{}", jti.grant_id, jti.number)
+}
+
+fn attempts_key(key: &Sha256Digest) -> String {
+    format!("cadence:attempts:{}", key.to_base64url())
+}
+
+/// Seconds that a row with this end is kept; a row that has ended is kept for the leeway.
+fn row_lives_in(expires_at: UnixTime, now: UnixTime) -> u64 {
+    expires_at.since(now) + ROW_LEEWAY
+}
+
+fn field(command: &mut Cmd, name: &str, value: impl ToRedisArgs) {
+    command.arg(name).arg(value);
+}
+
+fn add_ends(command: &mut Cmd, ends: &Ends) {
+    command.arg(ends.grant.as_secs()).arg(ends.idle.as_secs()).arg(ends.access.as_secs());
+}
+
+/// The scripts write "no digest" as the empty text.
+fn optional_digest(digest: Option<&Sha256Digest>) -> String {
+    digest.map(Sha256Digest::to_base64url).unwrap_or_default()
+}
+
+fn first_access(grant_id: &GrantId, ends: &Ends) -> AccessRow {
+    let jti = Jti { grant_id: *grant_id, number: 1 };
+    AccessRow { jti, expires_at: ends.access }
+}
+
+/// The fields of a reply, read one after the other.
+struct Reply(std::vec::IntoIter<Option<String>>);
+
+impl Reply {
+    fn optional(&mut self) -> Option<String> {
+        self.0.next().flatten()
+    }
+
+    fn text(&mut self) -> Result<String, StoreError> {
+        self.optional().ok_or_else(|| unreadable("row: a field is missing"))
+    }
+
+    fn number(&mut self) -> Result<u64, StoreError> {
+        self.text()?.parse().map_err(|_| unreadable("number"))
+    }
+
+    fn time(&mut self) -> Result<UnixTime, StoreError> {
+        self.number().map(UnixTime::from_secs)
+    }
+
+    fn scope(&mut self) -> Result<Scope, StoreError> {
+        Scope::parse(&self.text()?).map_err(|_| unreadable("scope"))
+    }
+}
+
+fn read_client_id(text: &str) -> Result<ClientId, StoreError> {
+    ClientId::parse(text).map_err(|_| unreadable("client_id"))
+}
+
+/// Does NOT repeat what was read.
+fn unreadable(what: &str) -> StoreError {
+    StoreError(format!("Redis holds an unreadable {what}").into())
+}
+
+fn failed(error: RedisError) -> StoreError {
+    StoreError(Box::new(error))
+}
+
+/// One connection, made when it is needed and again when it is lost.
+struct Link {
+    client: Client,
+    live: ArcSwapOption<MultiplexedConnection>,
+    /// Held by whoever connects; when connecting failed last.
+    dialing: Mutex<Option<Instant>>,
+}
+
+impl Link {
+    fn new(client: Client) -> Self {
+        Self { client, live: ArcSwapOption::empty(), dialing: Mutex::new(None) }
+    }
+
+    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
+        let deadline = tokio::time::Instant::now() + COMMAND_DEADLINE;
+        let live = timeout_at(deadline, self.connection()).await.map_err(|_| late())??;
+        let mut connection = live.as_ref().clone();
+        let answer = match timeout_at(deadline, command.query_async(&mut connection)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(late()),
+        };
+        if answer.as_ref().is_err_and(is_of_the_connection) {
+            self.live.compare_and_swap(&live, None);
+        }
+        answer
+    }
+
+    async fn connection(&self) -> Result<Arc<MultiplexedConnection>, RedisError> {
+        if let Some(live) = self.live.load_full() {
+            return Ok(live);
+        }
+        let mut failed_at = self.dialing.lock().await;
+        if let Some(live) = self.live.load_full() {
+            return Ok(live);
+        }
+        if failed_at.is_some_and(|at| at.elapsed() < RECONNECT_PAUSE) {
+            return Err(RedisError::from((ErrorKind::Io, "Redis was away a moment ago")));
+        }
+        match self.dial().await {
+            Ok(connection) => {
+                *failed_at = None;
+                let live = Arc::new(connection);
+                self.live.store(Some(live.clone()));
+                Ok(live)
+            }
+            Err(error) => {
+                *failed_at = Some(Instant::now());
+                Err(error)
+            }
+        }
+    }
+
+    async fn dial(&self) -> Result<MultiplexedConnection, RedisError> {
+        // The deadline of a command is `ask`'s, so the connection has none of its own.
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_DEADLINE))
+            .set_response_timeout(None)
+            .set_pipeline_buffer_size(QUEUE);
+        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        tokio::spawn(warn_of_settings(connection.clone()));
+        Ok(connection)
+    }
+}
+
+fn late() -> RedisError {
+    RedisError::from((ErrorKind::Io, "Redis did not answer in time"))
+}
+
+/// Tells whether an error says that another connection would do better: this one is broken or
+/// silent, or leads to a server that is not the primary (any more).
+fn is_of_the_connection(error: &RedisError) -> bool {
+    error.is_unrecoverable_error()
+        || error.is_io_error()
+        || matches!(
+            error.kind(),
+            ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown)
+        )
+}
+
+/// Warns of settings under which rows disappear before their time.
+async fn warn_of_settings(mut connection: MultiplexedConnection) {
+    let mut settings = [const { String::new() }; 3];
+    for (name, value) in ["maxmemory-policy", "appendonly", "save"].iter().zip(&mut settings) {
+        let mut command = redis::cmd("CONFIG");
+        command.arg("GET").arg(name);
+        match command.query_async::<Vec<String>>(&mut connection).await {
+            Ok(pair) => *value = pair.into_iter().nth(1).unwrap_or_default(),
+            Err(error) => {
+                tracing::warn!(%error, "Redis does not tell its settings; see to it that \
+                    maxmemory-policy is noeviction and that it persists");
+                return;
+            }
+        }
+    }
+    let [policy, appendonly, save] = &settings;
+    for complaint in complaints(policy, appendonly, save) {
+        tracing::warn!("Redis: {complaint}");
+    }
+}
+
+fn complaints(policy: &str, appendonly: &str, save: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    if policy != "noeviction" {
+        complaints.push(format!(
+            "maxmemory-policy is {policy}: full memory logs people out; set noeviction"
+        ));
+    }
+    if appendonly != "yes" {
+        complaints.push(if save.is_empty() {
+            "nothing is persisted: a restart logs everybody out; set appendonly yes".to_owned()
+        } else {
+            "only snapshots are persisted: a crash forgets the last minutes, revocations \
+             included; set appendonly yes"
+                .to_owned()
+        });
+    }
+    complaints
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command, Stdio};
+
+    use tempfile::TempDir;
+
+    use super::super::contract::{self, AnyStore, NOW, Party, SECRET, for_each_promise};
+    use super::*;
+
+    /// A private server on a Unix socket, killed when dropped.
+    struct Server {
+        directory: TempDir,
+        process: Child,
+    }
+
+    impl Server {
+        async fn start() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let process = Self::spawn(&directory);
+            let server = Self { directory, process };
+            server.wait().await;
+            server
+        }
+
+        fn spawn(directory: &TempDir) -> Child {
+            Command::new("redis-server")
+                .args(["--port", "0", "--unixsocket", "redis.sock", "--save", ""])
+                .current_dir(directory.path())
+                .stdout(Stdio::null())
+                .spawn()
+                .expect("redis-server is installed")
+        }
+
+        async fn wait(&self) {
+            let socket = self.directory.path().join("redis.sock");
+            for _ in 0..500 {
+                if tokio::net::UnixStream::connect(&socket).await.is_ok() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            panic!("redis-server does not listen");
+        }
+
+        fn url(&self) -> String {
+            format!("redis+unix://{}", self.directory.path().join("redis.sock").display())
+        }
+
+        async fn store(&self) -> AnyStore {
+            Arc::new(Redis::connect(&self.url()).await.unwrap())
+        }
+
+        async fn raw(&self) -> MultiplexedConnection {
+            let client = Client::open(self.url()).unwrap();
+            client.get_multiplexed_async_connection().await.unwrap()
+        }
+
+        async fn set(&self, name: &str, value: &str) {
+            let mut command = redis::cmd("CONFIG");
+            command.arg("SET").arg(name).arg(value);
+            let () = command.query_async(&mut self.raw().await).await.unwrap();
+        }
+
+        /// Sends the server a signal: `STOP`, `CONT`.
+        fn signal(&self, name: &str) {
+            let mut kill = Command::new("kill");
+            kill.arg(format!("-{name}")).arg(self.process.id().to_string());
+            assert!(kill.status().unwrap().success());
+        }
+
+        fn kill(&mut self) {
+            self.process.kill().unwrap();
+            self.process.wait().unwrap();
+        }
+
+        async fn restart(&mut self) {
+            self.process = Self::spawn(&self.directory);
+            self.wait().await;
+        }
+    }
+
+    impl Drop for Server {
+        fn drop(&mut self) {
+            // Both fail only when it has ended already, which is what they are for.
+            let _ = self.process.kill();
+            let _ = self.process.wait();
+        }
+    }
+
+    macro_rules! promises {
+        ($($promise:ident)*) => {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $promise() {
+                    let server = Server::start().await;
+                    contract::$promise(&server.store().await).await;
+                }
+            )*
+
+            async fn keep_all_promises(store: &AnyStore) {
+                $(contract::$promise(store).await;)*
+            }
+        };
+    }
+    for_each_promise!(promises);
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn no_row_tells_a_secret_and_every_row_ends() {
+        let server = Server::start().await;
+        keep_all_promises(&server.store().await).await;
+        let mut raw = server.raw().await;
+        let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut raw).await.unwrap();
+        assert!(keys.len() > 100, "the promises leave rows");
+        for key in &keys {
+            let code = key.replace(":grant:", ":code:");
+            assert!(code == *key || !keys.contains(&code), "a redeemed code is still there");
+            let room = key.split(':').nth(1).unwrap_or_default();
+            let rooms =
+                ["session", "session-grants", "transaction", "code", "grant", "jti", "attempts"];
+            assert!(key.starts_with("cadence:") && rooms.contains(&room), "{key}");
+            let ends_in: i64 = redis::cmd("TTL").arg(key).query_async(&mut raw).await.unwrap();
+            assert!(ends_in > 0, "{key} ends in {ends_in}");
+            let kind: String = redis::cmd("TYPE").arg(key).query_async(&mut raw).await.unwrap();
+            let mut read = match kind.as_str() {
+                "hash" => redis::cmd("HGETALL"),
+                "set" => redis::cmd("SMEMBERS"),
+                "string" => redis::cmd("MGET"),
+                other => panic!("{key} is a {other}"),
+            };
+            let values: Vec<String> = read.arg(key).query_async(&mut raw).await.unwrap();
+            let row = format!("{key} {values:?}");
+            assert!(!row.contains(SECRET), "{row}");
+        }
+    }
+
+    /// What [`Server`] counted while an intent ran: reads from sockets, and calls of `EVALSHA`.
+    async fn count(
+        raw: &mut MultiplexedConnection,
+        intent: impl Future<Output = ()>,
+    ) -> (u64, u64) {
+        let mut before = numbers(raw).await;
+        intent.await;
+        let after = numbers(raw).await;
+        // The reading of `after` is one of those it counts.
+        before.0 += 1;
+        (after.0 - before.0, after.1 - before.1)
+    }
+
+    async fn numbers(raw: &mut MultiplexedConnection) -> (u64, u64) {
+        let info: String = redis::cmd("INFO").arg("everything").query_async(raw).await.unwrap();
+        let after = |start: &str, end: char| {
+            let rest = info.split_once(start).map(|(_, rest)| rest)?;
+            rest.split(end).next()?.trim().parse().ok()
+        };
+        let reads = after("total_reads_processed:", '\r').unwrap();
+        (reads, after("cmdstat_evalsha:calls=", ',').unwrap_or(0))
+    }
+
+    #[tokio::test]
+    async fn an_intent_is_one_round_trip() {
+        let server = Server::start().await;
+        let store = server.store().await;
+        let raw = &mut server.raw().await;
+        for round in ["loading the scripts", "counting"] {
+            let session = contract::put_session(&store, 1_000).await;
+            let party = Party::new(&store).await;
+            store.put_code(&party.code(), NOW).await.unwrap();
+            let other = Party::new(&store).await;
+            let (grant_id, jti, token) = (party.grant_id, party.jti(1), party.token(2));
+            let counts = [
+                count(raw, async {
+                    store.find_session(&session.digest, NOW).await.unwrap();
+                })
+                .await,
+                count(raw, async {
+                    store.redeem_code(&party.redemption(), NOW).await.unwrap();
+                })
+                .await,
+                count(raw, async {
+                    contract::rotate(&store, &party, 1, NOW).await;
+                })
+                .await,
+                count(raw, async {
+                    store.find_access(&jti, NOW).await.unwrap().unwrap();
+                })
+                .await,
+                count(raw, async {
+                    store.find_refresh(&grant_id, &token, NOW).await.unwrap().unwrap();
+                })
+                .await,
+                count(raw, async {
+                    store.find_grant(&grant_id, NOW).await.unwrap().unwrap();
+                })
+                .await,
+                count(raw, async {
+                    store.revoke_access(&jti).await.unwrap();
+                })
+                .await,
+                count(raw, async {
+                    store.revoke_grant(&grant_id, NOW).await.unwrap();
+                })
+                .await,
+                count(raw, async {
+                    store.put_grant(&other.new_grant(), NOW).await.unwrap();
+                })
+                .await,
+                count(raw, async {
+                    store.count_attempt(&token, 10, 900, NOW).await.unwrap();
+                })
+                .await,
+                count(raw, async {
+                    store.take_session(&session.digest).await.unwrap();
+                })
+                .await,
+            ];
+            if round == "counting" {
+                let scripts = [1, 1, 1, 1, 0, 0, 0, 1, 1, 1, 1];
+                assert_eq!(counts, scripts.map(|script| (1, script)));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_silent_server_is_an_error_in_time() {
+        let server = Server::start().await;
+        let store = server.store().await;
+        let party = Party::begun(&store).await;
+        server.signal("STOP");
+        for _ in 0..6 {
+            let started = Instant::now();
+            store.find_grant(&party.grant_id, NOW).await.unwrap_err();
+            assert!(started.elapsed() < COMMAND_DEADLINE + Duration::from_millis(200));
+        }
+        server.signal("CONT");
+        tokio::time::sleep(RECONNECT_PAUSE).await;
+        assert!(store.find_grant(&party.grant_id, NOW).await.unwrap().is_some());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_late_reply_is_never_taken_for_another() {
+        let server = Server::start().await;
+        let store = server.store().await;
+        let (late, punctual) = (Party::begun(&store).await, Party::begun(&store).await);
+        // Only the row tells which refresh token is current: its own for each party.
+        let ask = |party: &Party| {
+            let (store, party) = (store.clone(), party.clone());
+            tokio::spawn(
+                async move { store.find_refresh(&party.grant_id, &party.token(1), NOW).await },
+            )
+        };
+        server.signal("STOP");
+        let first = ask(&late);
+        tokio::time::sleep(COMMAND_DEADLINE / 2).await;
+        let second = ask(&punctual);
+        first.await.unwrap().unwrap_err();
+        server.signal("CONT");
+        assert_eq!(second.await.unwrap().unwrap(), Some(punctual.grant()));
+        for party in [&late, &punctual].into_iter().cycle().take(20) {
+            assert_eq!(ask(party).await.unwrap().unwrap(), Some(party.grant()));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_away_is_an_error_until_it_is_back() {
+        let mut server = Server::start().await;
+        server.kill();
+        let store = server.store().await;
+        store.ping().await.unwrap_err();
+        server.restart().await;
+        tokio::time::sleep(RECONNECT_PAUSE).await;
+        store.ping().await.unwrap();
+        let party = Party::begun(&store).await;
+
+        server.kill();
+        store.find_grant(&party.grant_id, NOW).await.unwrap_err();
+        store.ping().await.unwrap_err();
+        server.restart().await;
+        tokio::time::sleep(RECONNECT_PAUSE).await;
+        // It came back empty: nothing is revived, and it works at once.
+        assert_eq!(contract::rotate(&store, &party, 1, NOW).await, Rotated::Missing);
+        assert_eq!(store.find_access(&party.jti(1), NOW).await.unwrap(), None);
+        Party::begun(&store).await;
+    }
+
+    #[tokio::test]
+    async fn full_memory_refuses_what_is_new_and_loses_nothing() {
+        let server = Server::start().await;
+        let store = server.store().await;
+        let (party, coming) = (Party::begun(&store).await, Party::new(&store).await);
+        contract::rotate(&store, &party, 1, NOW).await;
+        store.put_code(&coming.code(), NOW).await.unwrap();
+        server.set("maxmemory", "1").await;
+        store.rotate_refresh(&party.rotation(2, NOW), NOW).await.unwrap_err();
+        store.redeem_code(&coming.redemption(), NOW).await.unwrap_err();
+        store.put_grant(&coming.new_grant(), NOW).await.unwrap_err();
+        // Its generation is confirmed by this, which is a write too.
+        assert!(store.find_access(&party.jti(2), NOW).await.unwrap().is_some());
+
+        server.set("maxmemory", "0").await;
+        let redeemed = store.redeem_code(&coming.redemption(), NOW).await.unwrap();
+        assert!(matches!(redeemed, Redeemed::Once { .. }), "{redeemed:?}");
+        let rotated = contract::rotate(&store, &party, 2, NOW).await;
+        assert!(matches!(rotated, Rotated::Next { .. }), "{rotated:?}");
+
+        server.set("maxmemory", "1").await;
+        assert_eq!(contract::rotate(&store, &party, 1, NOW).await, Rotated::Reused);
+        let redeemed = store.redeem_code(&coming.redemption(), NOW).await.unwrap();
+        assert_eq!(redeemed, Redeemed::Replayed);
+        for party in [party, coming] {
+            store.revoke_grant(&party.grant_id, NOW).await.unwrap();
+            assert_eq!(store.find_grant(&party.grant_id, NOW).await.unwrap(), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_row_of_another_type_is_an_error_before_anything_is_written() {
+        let server = Server::start().await;
+        let store = server.store().await;
+        let party = Party::new(&store).await;
+        store.put_code(&party.code(), NOW).await.unwrap();
+        let mut raw = server.raw().await;
+        let mut spoil = redis::cmd("SET");
+        spoil.arg(grant_key(&party.grant_id)).arg("spoiled");
+        let () = spoil.query_async(&mut raw).await.unwrap();
+        store.redeem_code(&party.redemption(), NOW).await.unwrap_err();
+        store.find_grant(&party.grant_id, NOW).await.unwrap_err();
+        store.rotate_refresh(&party.rotation(1, NOW), NOW).await.unwrap_err();
+        let mut mend = redis::cmd("DEL");
+        let () = mend.arg(grant_key(&party.grant_id)).query_async(&mut raw).await.unwrap();
+        let redeemed = store.redeem_code(&party.redemption(), NOW).await.unwrap();
+        assert!(matches!(redeemed, Redeemed::Once { .. }), "{redeemed:?}");
+    }
+
+    #[tokio::test]
+    async fn scripts_that_the_server_forgot_are_sent_again() {
+        let server = Server::start().await;
+        let store = server.store().await;
+        let party = Party::begun(&store).await;
+        let mut flush = redis::cmd("SCRIPT");
+        let () = flush.arg("FLUSH").query_async(&mut server.raw().await).await.unwrap();
+        let rotated = contract::rotate(&store, &party, 1, NOW).await;
+        assert!(matches!(rotated, Rotated::Next { .. }), "{rotated:?}");
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_none_is_refused_without_telling_its_password() {
+        for url in ["http://:hunter2@localhost", "redis://:hunter2@localhost:port", ""] {
+            let error = Redis::connect(url).await.unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn settings_that_lose_rows_are_complained_of() {
+        let count = |policy, appendonly, save| complaints(policy, appendonly, save).len();
+        assert_eq!(count("noeviction", "yes", ""), 0);
+        assert_eq!(count("allkeys-lru", "yes", ""), 1);
+        assert_eq!(count("noeviction", "no", "3600 1"), 1);
+        assert_eq!(count("volatile-ttl", "no", ""), 2);
+    }
+
+    /// Prints rotations per second: `cargo test --release … -- --ignored --nocapture`.
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "a measurement"]
+    async fn rotations_per_second() {
+        const ROTATIONS: u32 = 2_000;
+        const CLIENTS: u32 = 64;
+        let server = Server::start().await;
+        let store = server.store().await;
+        let started = Instant::now();
+        let mut clients = tokio::task::JoinSet::new();
+        for _ in 0..CLIENTS {
+            let store = store.clone();
+            clients.spawn(async move {
+                let party = Party::begun(&store).await;
+                for generation in 1..=ROTATIONS {
+                    contract::rotate(&store, &party, generation, NOW).await;
+                }
+            });
+        }
+        clients.join_all().await;
+        let rate = f64::from(CLIENTS * ROTATIONS) / started.elapsed().as_secs_f64();
+        println!("{rate:.0} rotations per second");
+    }
+}

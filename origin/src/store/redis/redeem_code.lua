@@ -1,0 +1,31 @@
+-- Takes a code and begins its grant.
+--
+-- ARGV  4 digest of the code · 5 digest of the binding · 6 client_id
+--       7 digest of the refresh token, or empty
+--       8 end of the grant · 9 its idle end · 10 end of the access token
+
+local digest, binding, client_id = ARGV[4], ARGV[5], ARGV[6]
+
+-- A grant that is there used up its code when it began. Only the client that redeemed it can
+-- have it revoked.
+local redeemed, redeemer, numbers =
+  unpack(redis.call('HMGET', grant_key, 'code', 'client_id', 'numbers'))
+if numbers then
+  if redeemed ~= digest or redeemer ~= client_id then return { 'missing' } end
+  revoke(tonumber(numbers))
+  return { 'replayed' }
+end
+
+local issued, bound_to, asker, user_id, scope, nonce, auth_time, expires_at =
+  unpack(redis.call('HMGET', code_key, 'digest', 'binding', 'client_id', 'user_id', 'scope',
+    'nonce', 'auth_time', 'expires_at'))
+if issued ~= digest or tonumber(expires_at) <= now then return { 'missing' } end
+if bound_to ~= binding or asker ~= client_id then return { 'mismatched' } end
+
+-- The code goes last: should a write be refused, it is still there.
+begin(
+  { client_id = client_id, user_id = user_id, scope = scope, auth_time = auth_time,
+    code = digest, refresh = ARGV[7] },
+  { expires_at = ARGV[8], idle_expires_at = ARGV[9], access_expires_at = ARGV[10] })
+redis.call('DEL', code_key)
+return { 'once', user_id, scope, auth_time, nonce }

@@ -1,0 +1,52 @@
+-- Rotates a refresh token and writes the new access token's row.
+--
+-- ARGV  4 client_id · 5 generation in the presented token · 6 its digest
+--       7 digest of its successor · 8 the scope that is asked for, or empty
+--       9 end of the access token · 10 idle end of the successor
+--       11 seconds for which the previous token returns its successor
+
+local client_id, generation = ARGV[4], tonumber(ARGV[5])
+local presented, successor, scope = ARGV[6], ARGV[7], ARGV[8]
+local access_expires_at, idle_expires_at = tonumber(ARGV[9]), tonumber(ARGV[10])
+local grace = tonumber(ARGV[11])
+
+local owner, user_id, granted, auth_time, live, current, previous, rotated_at, numbers,
+  expires_at, idle_end, revoked_at =
+  unpack(redis.call('HMGET', grant_key, 'client_id', 'user_id', 'scope', 'auth_time',
+    'generation', 'current', 'previous', 'rotated_at', 'numbers',
+    'expires_at', 'idle_expires_at', 'revoked_at'))
+if owner ~= client_id or revoked_at or tonumber(idle_end) <= now then return { 'missing' } end
+live, numbers, expires_at = tonumber(live), tonumber(numbers), tonumber(expires_at)
+
+-- `previous` is there only as long as nothing of the current generation was seen.
+local is_current = presented == current
+local is_repeated = presented == previous and now - tonumber(rotated_at) <= grace
+if not (is_current or is_repeated) then
+  -- A generation that was never reached was lost with the store: nobody's fault.
+  if generation > live then return { 'missing' } end
+  revoke(numbers)
+  return { 'reused' }
+end
+
+-- Scope tokens hold no space, so each stands between two of them.
+for token in scope:gmatch('%S+') do
+  if not (' ' .. granted .. ' '):find(' ' .. token .. ' ', 1, true) then
+    return { 'scope_exceeded' }
+  end
+end
+
+numbers = numbers + 1
+access_expires_at = math.min(access_expires_at, expires_at)
+if is_current then
+  live, current = live + 1, successor
+  idle_expires_at = math.min(idle_expires_at, expires_at)
+  redis.call('HSET', grant_key, 'generation', live, 'current', successor,
+    'previous', presented, 'rotated_at', now, 'numbers', numbers,
+    'idle_expires_at', idle_expires_at)
+  keep_until(grant_key, idle_expires_at)
+else
+  redis.call('HSET', grant_key, 'numbers', numbers)
+end
+put_access(numbers, live, access_expires_at)
+return { is_current and 'next' or 'repeated', user_id, granted, auth_time, expires_at,
+  numbers, access_expires_at, current }

@@ -1,0 +1,97 @@
+//! How a SQLite database file is made and opened; used by the embedded store and the directory.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+
+/// How long a connection waits for another process's write to end.
+const BUSY_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+/// How long a request waits for its turn to write.
+const TURN_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+/// How often opening is tried before it counts as failed.
+const OPEN_ATTEMPTS: u32 = 10;
+
+/// How long to wait between two attempts.
+const OPEN_PAUSE: Duration = Duration::from_millis(50);
+
+/// Connections that read; a handful, as each one is a thread.
+const READERS: u32 = 4;
+
+/// The begin of every transaction that writes: it takes the write lock at once, so that what it
+/// reads is still true when it writes.
+pub(crate) const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
+
+/// An open database: reads run beside each other and beside the one write.
+#[derive(Clone, Debug)]
+pub(crate) struct SqliteFile {
+    /// The one connection that writes.
+    pub(crate) writer: SqlitePool,
+    /// Connections that cannot write.
+    pub(crate) readers: SqlitePool,
+}
+
+impl SqliteFile {
+    /// Opens the file at `path` and brings it to the newest schema. A file or directory that is
+    /// missing is made for the owner's eyes only (0600, 0700).
+    ///
+    /// Does NOT change the mode of what is there.
+    pub(crate) async fn open(path: &Path, schema: &Migrator) -> Result<Self, sqlx::Error> {
+        create(path).map_err(sqlx::Error::Io)?;
+        // With a write-ahead log, NORMAL keeps every commit through a crash of the process and
+        // the database whole through a loss of power.
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .busy_timeout(BUSY_TIMEOUT)
+            .foreign_keys(true);
+        let pool = |connections| {
+            SqlitePoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(TURN_TIMEOUT)
+                .idle_timeout(None)
+                .max_lifetime(None)
+                .test_before_acquire(false)
+        };
+        let mut attempts = 1;
+        let writer = loop {
+            match open_writer(pool(1), options.clone(), schema).await {
+                Ok(writer) => break writer,
+                // Another process may be making or migrating the file at this very moment.
+                Err(_) if attempts < OPEN_ATTEMPTS => attempts += 1,
+                Err(error) => return Err(error),
+            }
+            tokio::time::sleep(OPEN_PAUSE).await;
+        };
+        let readers = pool(READERS).connect_with(options.read_only(true)).await?;
+        Ok(Self { writer, readers })
+    }
+}
+
+async fn open_writer(
+    pool: SqlitePoolOptions,
+    options: SqliteConnectOptions,
+    schema: &Migrator,
+) -> Result<SqlitePool, sqlx::Error> {
+    let writer = pool.connect_with(options).await?;
+    schema.run(&writer).await.map_err(|error| sqlx::Error::Migrate(Box::new(error)))?;
+    Ok(writer)
+}
+
+fn create(path: &Path) -> io::Result<()> {
+    if let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    }
+    // SQLite gives the files beside this one the same mode.
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    Ok(())
+}

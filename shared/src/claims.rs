@@ -1,0 +1,225 @@
+//! The claims of access tokens and ID tokens.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256, Sha512};
+
+use crate::error::OAuthError;
+use crate::issuer::Issuer;
+use crate::jwk::Alg;
+use crate::jwt::Verified;
+use crate::limits::{ACCESS_TOKEN_EXPIRES_IN, CLOCK_SKEW};
+use crate::scope::Scope;
+use crate::secret::base64url;
+use crate::time::UnixTime;
+use crate::token::Jti;
+
+/// An `aud` claim: written as a string when there is one audience, read in both forms.
+///
+/// Source: RFC 7519 §4.1.3.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Audience {
+    /// One audience.
+    One(String),
+    /// Several.
+    Many(Vec<String>),
+}
+
+impl Audience {
+    /// Makes the claim from a list.
+    #[must_use]
+    pub fn new(mut audiences: Vec<String>) -> Self {
+        match audiences.pop() {
+            Some(only) if audiences.is_empty() => Self::One(only),
+            Some(last) => {
+                audiences.push(last);
+                Self::Many(audiences)
+            }
+            None => Self::Many(audiences),
+        }
+    }
+
+    /// Tells whether `audience` is among them.
+    #[must_use]
+    pub fn contains(&self, audience: &str) -> bool {
+        match self {
+            Self::One(only) => only == audience,
+            Self::Many(all) => all.iter().any(|one| one == audience),
+        }
+    }
+}
+
+/// The claims of an access token but for `exp` and `iat`.
+///
+/// Source: RFC 9068 §2.2.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessTokenClaims {
+    /// The issuer.
+    pub iss: String,
+    /// The user.
+    pub sub: String,
+    /// Whom the token is for; always this server, and what the client's registration adds.
+    pub aud: Audience,
+    /// The client.
+    pub client_id: String,
+    /// What the token allows.
+    pub scope: Scope,
+    /// Grant and number, see [`Jti`].
+    pub jti: String,
+    /// When the user's password was last checked.
+    pub auth_time: UnixTime,
+}
+
+/// An access token that is of this issuer, for this audience, and not expired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessToken {
+    /// The claims.
+    pub claims: AccessTokenClaims,
+    /// The parsed `jti`.
+    pub jti: Jti,
+    /// `exp`.
+    pub expires_at: UnixTime,
+    /// `iat`.
+    pub issued_at: UnixTime,
+}
+
+impl AccessToken {
+    /// Validates verified claims.
+    ///
+    /// Checks, in order: `iss`, `aud`, `exp` and `iat` present, `exp` (with [`CLOCK_SKEW`]), `iat`
+    /// and `nbf` not in the future, a life no longer than what is issued, the shape of `jti`.
+    /// **Does NOT** tell whether the token was revoked.
+    ///
+    /// # Errors
+    /// `invalid_token`.
+    ///
+    /// Source: RFC 9068 §4.
+    pub fn validate(
+        verified: Verified<AccessTokenClaims>,
+        issuer: &Issuer,
+        audience: &str,
+        now: UnixTime,
+    ) -> Result<Self, OAuthError> {
+        const INVALID: OAuthError = OAuthError::invalid_token();
+        let Verified { claims, expires_at, not_before, issued_at } = verified;
+        let (expires_at, issued_at) = expires_at.zip(issued_at).ok_or(INVALID)?;
+        let longest = ACCESS_TOKEN_EXPIRES_IN + CLOCK_SKEW;
+        let holds = claims.iss == issuer.as_str()
+            && claims.aud.contains(audience)
+            && now < expires_at.plus(CLOCK_SKEW)
+            && issued_at.since(now) <= CLOCK_SKEW
+            && not_before.is_none_or(|not_before| not_before.since(now) <= CLOCK_SKEW)
+            && expires_at.since(issued_at) <= longest;
+        let jti = Jti::parse(&claims.jti).filter(|_| holds).ok_or(INVALID)?;
+        Ok(Self { claims, jti, expires_at, issued_at })
+    }
+}
+
+/// The claims of an ID token but for `exp` and `iat`.
+///
+/// Source: OpenID Connect Core §2 and §3.1.3.6.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdTokenClaims {
+    /// The issuer.
+    pub iss: String,
+    /// The user.
+    pub sub: String,
+    /// The client.
+    pub aud: Audience,
+    /// The client again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub azp: Option<String>,
+    /// When the user's password was last checked.
+    pub auth_time: UnixTime,
+    /// The authorization request's `nonce`, byte for byte.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
+    /// Left half of the access token's SHA-256.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at_hash: Option<String>,
+}
+
+/// Computes `at_hash`: the left half of the access token's hash, by the hash function of the ID
+/// token's algorithm (SHA-256; SHA-512 for Ed25519, whose own hash that is).
+///
+/// Source: OpenID Connect Core §3.1.3.6, RFC 8032 §5.1.
+#[must_use]
+pub fn at_hash(alg: Alg, access_token: &str) -> String {
+    match alg {
+        Alg::ES256 | Alg::RS256 => base64url(&Sha256::digest(access_token.as_bytes())[..16]),
+        Alg::EdDsa => base64url(&Sha512::digest(access_token.as_bytes())[..32]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
+
+    fn issuer() -> Issuer {
+        Issuer::parse("https://id.example").unwrap()
+    }
+
+    fn verified() -> Verified<AccessTokenClaims> {
+        Verified {
+            claims: AccessTokenClaims {
+                iss: "https://id.example".into(),
+                sub: "u1".into(),
+                aud: Audience::Many(vec!["api".into(), "https://id.example".into()]),
+                client_id: "web".into(),
+                scope: Scope::parse("openid").unwrap(),
+                jti: "AwMDAwMDAwMDAwMDAwMDAw.1".into(),
+                auth_time: NOW,
+            },
+            expires_at: Some(NOW.plus(300)),
+            not_before: None,
+            issued_at: Some(NOW),
+        }
+    }
+
+    fn validate(
+        verified: Verified<AccessTokenClaims>,
+        now: UnixTime,
+    ) -> Result<AccessToken, OAuthError> {
+        AccessToken::validate(verified, &issuer(), "https://id.example", now)
+    }
+
+    #[test]
+    fn a_good_token_is_good_until_it_expires() {
+        assert!(validate(verified(), NOW).is_ok());
+        assert!(validate(verified(), NOW.plus(300 + CLOCK_SKEW - 1)).is_ok());
+        assert!(validate(verified(), NOW.plus(300 + CLOCK_SKEW)).is_err());
+        assert!(validate(verified(), NOW.minus(CLOCK_SKEW)).is_ok());
+        assert!(validate(verified(), NOW.minus(CLOCK_SKEW + 1)).is_err());
+    }
+
+    #[test]
+    fn each_wrong_claim_is_refused() {
+        let wrong: [fn(&mut Verified<AccessTokenClaims>); 9] = [
+            |token| token.claims.iss = "https://id.example/".into(),
+            |token| token.claims.iss = "https://other.example".into(),
+            |token| token.claims.aud = Audience::One("https://id.example.evil".into()),
+            |token| token.claims.jti = "1".into(),
+            |token| token.expires_at = None,
+            |token| token.issued_at = None,
+            |token| token.expires_at = Some(NOW.plus(3_153_600_000)),
+            |token| token.not_before = Some(NOW.plus(61)),
+            |token| token.issued_at = Some(NOW.plus(61)),
+        ];
+        for (case, change) in wrong.into_iter().enumerate() {
+            let mut token = verified();
+            change(&mut token);
+            assert_eq!(validate(token, NOW), Err(OAuthError::invalid_token()), "case {case}");
+        }
+    }
+
+    #[test]
+    fn at_hash_is_the_left_half() {
+        // OpenID Connect Core, Appendix A.4 has this access token and hash.
+        assert_eq!(
+            at_hash(Alg::ES256, "jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y"),
+            "77QmUPtjPfzWtF2AnpK9RQ"
+        );
+    }
+}

@@ -1,0 +1,151 @@
+//! The endpoints: paths, methods and what each lets other origins do. Both routers stand on this
+//! one table.
+
+use crate::cors::CorsRule;
+
+/// A public endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// RFC 6749 §3.1.
+    Authorize,
+    /// The login form.
+    Login,
+    /// The consent page.
+    Consent,
+    /// The consent page's content, for a consent page of one's own.
+    ConsentContext,
+    /// The user's decision.
+    ConsentDecision,
+    /// RFC 6749 §3.2.
+    Token,
+    /// OpenID Connect Core §5.3.
+    Userinfo,
+    /// RFC 7009.
+    Revoke,
+    /// RFC 7662.
+    Introspect,
+    /// OpenID Connect RP-Initiated Logout.
+    Logout,
+    /// OpenID Connect Discovery §4.
+    OpenidConfiguration,
+    /// RFC 8414 §3.
+    OauthMetadata,
+    /// RFC 7517 §5.
+    Jwks,
+    /// The protected API: who am I?
+    Me,
+    /// The protected API: end this grant.
+    ApiLogout,
+    /// The process lives.
+    Health,
+    /// The process can work.
+    Ready,
+}
+
+impl Endpoint {
+    /// All of them.
+    pub const ALL: [Self; 17] = [
+        Self::Authorize,
+        Self::Login,
+        Self::Consent,
+        Self::ConsentContext,
+        Self::ConsentDecision,
+        Self::Token,
+        Self::Userinfo,
+        Self::Revoke,
+        Self::Introspect,
+        Self::Logout,
+        Self::OpenidConfiguration,
+        Self::OauthMetadata,
+        Self::Jwks,
+        Self::Me,
+        Self::ApiLogout,
+        Self::Health,
+        Self::Ready,
+    ];
+
+    /// Returns the path.
+    #[must_use]
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Authorize => "/oauth2/authorize",
+            Self::Login => "/oauth2/login",
+            Self::Consent => "/oauth2/consent",
+            Self::ConsentContext => "/oauth2/consent/context",
+            Self::ConsentDecision => "/oauth2/consent/decision",
+            Self::Token => "/oauth2/token",
+            Self::Userinfo => "/oauth2/userinfo",
+            Self::Revoke => "/oauth2/revoke",
+            Self::Introspect => "/oauth2/introspect",
+            Self::Logout => "/oauth2/logout",
+            Self::OpenidConfiguration => "/.well-known/openid-configuration",
+            Self::OauthMetadata => "/.well-known/oauth-authorization-server",
+            Self::Jwks => "/oauth2/jwks",
+            Self::Me => "/api/me",
+            Self::ApiLogout => "/api/auth/logout",
+            Self::Health => "/healthz",
+            Self::Ready => "/readyz",
+        }
+    }
+
+    /// Finds the endpoint of a path, compared as bytes.
+    #[must_use]
+    pub fn at(path: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|endpoint| endpoint.path() == path)
+    }
+
+    /// Returns the methods, as an `Allow` header names them. `HEAD` goes with `GET` only where
+    /// answering changes nothing.
+    #[must_use]
+    pub const fn methods(self) -> &'static [&'static str] {
+        match self {
+            Self::Authorize | Self::Login | Self::Userinfo | Self::Logout => &["GET", "POST"],
+            Self::ConsentDecision | Self::Token | Self::Revoke | Self::Introspect => &["POST"],
+            Self::Consent | Self::ConsentContext | Self::Me => &["GET"],
+            Self::OpenidConfiguration
+            | Self::OauthMetadata
+            | Self::Jwks
+            | Self::Health
+            | Self::Ready => &["GET", "HEAD"],
+            Self::ApiLogout => &["DELETE"],
+        }
+    }
+
+    /// Returns what the endpoint lets other origins do.
+    #[must_use]
+    pub const fn cors(self) -> CorsRule {
+        match self {
+            Self::OpenidConfiguration | Self::OauthMetadata | Self::Jwks => CorsRule::Anyone,
+            Self::Token | Self::Userinfo | Self::Revoke | Self::Me | Self::ApiLogout => {
+                CorsRule::Registered
+            }
+            _ => CorsRule::Never,
+        }
+    }
+
+    /// Tells whether people see the answers: their errors are pages, all others are JSON.
+    #[must_use]
+    pub const fn is_page(self) -> bool {
+        matches!(
+            self,
+            Self::Authorize | Self::Login | Self::Consent | Self::ConsentDecision | Self::Logout
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_leads_to_one_endpoint() {
+        for endpoint in Endpoint::ALL {
+            assert_eq!(Endpoint::at(endpoint.path()), Some(endpoint));
+        }
+        for other in
+            ["/", "/oauth2/token/", "/OAUTH2/token", "/oauth2//token", "/oauth2/jwks/x.css"]
+        {
+            assert_eq!(Endpoint::at(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! JSON Web Tokens, from untrusted text to verified claims.
+//!
+//! The envelope is jwt-compact's; the signature is checked outside (aws-lc-rs at the origin,
+//! WebCrypto at the edge), because the two halves have different engines and the edge's is
+//! asynchronous. Claims can be reached only through [`UntrustedJwt::accept`], which wants the
+//! engine's verdict and the key it was reached with.
+
+use std::borrow::Cow;
+
+use jwt_compact::{Algorithm, AlgorithmExt as _, AlgorithmSignature, UntrustedToken};
+use serde::de::DeserializeOwned;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::jwk::{Alg, PublicJwk};
+use crate::limits::JWT_LEN;
+use crate::time::UnixTime;
+
+/// The `typ` that a reader expects.
+///
+/// Source: RFC 8725 §3.11.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Typ {
+    /// `at+jwt`, an access token (RFC 9068 §2.1).
+    AccessToken,
+    /// `JWT` or absent, an ID token.
+    IdToken,
+}
+
+impl Typ {
+    /// Returns the value that is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AccessToken => "at+jwt",
+            Self::IdToken => "JWT",
+        }
+    }
+
+    /// Compares with a header's `typ`: media types ignore case and may carry `application/`.
+    fn matches(self, typ: Option<&str>) -> bool {
+        let Some(typ) = typ else { return self == Self::IdToken };
+        let typ = typ.to_ascii_lowercase();
+        typ.strip_prefix("application/").unwrap_or(&typ) == self.as_str().to_ascii_lowercase()
+    }
+}
+
+/// Why a JWT is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JwtRefused {
+    /// Longer than [`JWT_LEN`].
+    TooLong,
+    /// Not three base64url parts with a JSON header and JSON claims of the expected shape.
+    Malformed,
+    /// Another kind of token.
+    Typ,
+    /// An algorithm that is not used here (also `none`).
+    Alg,
+    /// A header that changes the meaning of the rest: `crit`, `b64`, `zip`, `cty`.
+    Critical,
+    /// No key identifier.
+    Kid,
+    /// The signature is not good, or was checked with another key.
+    Signature,
+}
+
+/// Header members that change the meaning of a token. None is understood here, so any is refused
+/// (RFC 7515 §4.1.11, RFC 7797 §6).
+#[derive(Clone, Debug, Deserialize)]
+struct Rest {
+    crit: Option<Value>,
+    b64: Option<Value>,
+    zip: Option<Value>,
+}
+
+/// A JWT whose header is acceptable. Its claims are out of reach until its signature is checked.
+pub struct UntrustedJwt<'a> {
+    token: UntrustedToken<'a, Rest>,
+    signing_input: &'a [u8],
+    alg: Alg,
+    kid: String,
+}
+
+/// What an engine said about a signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is the key's signature of the message.
+    Good,
+    /// It is not.
+    Bad,
+}
+
+/// Claims behind a good signature.
+///
+/// Nothing is known yet about issuer, audience and time: see [`crate::claims`].
+#[derive(Clone, Debug)]
+pub struct Verified<T> {
+    /// The claims but for the three times.
+    pub claims: T,
+    /// `exp`.
+    pub expires_at: Option<UnixTime>,
+    /// `nbf`.
+    pub not_before: Option<UnixTime>,
+    /// `iat`.
+    pub issued_at: Option<UnixTime>,
+}
+
+impl<'a> UntrustedJwt<'a> {
+    /// Reads a compact JWS.
+    ///
+    /// Checks, in order: length, structure, `typ`, `alg`, members that change the meaning, `kid`.
+    /// **Does NOT** look at `jwk`, `jku`, `x5u` or `x5c`: keys come from the issuer alone.
+    ///
+    /// # Errors
+    /// [`JwtRefused`].
+    ///
+    /// Source: RFC 7515 §5.2, RFC 8725 §3.
+    pub fn parse(text: &'a str, typ: Typ) -> Result<Self, JwtRefused> {
+        if text.len() > JWT_LEN {
+            return Err(JwtRefused::TooLong);
+        }
+        let token: UntrustedToken<'a, Rest> = text.try_into().map_err(|_| JwtRefused::Malformed)?;
+        if !typ.matches(token.header().token_type.as_deref()) {
+            return Err(JwtRefused::Typ);
+        }
+        let alg = Alg::parse(token.algorithm()).ok_or(JwtRefused::Alg)?;
+        let rest = &token.header().other_fields;
+        if rest.crit.is_some() || rest.b64.is_some() || rest.zip.is_some() {
+            return Err(JwtRefused::Critical);
+        }
+        let kid = token.header().key_id.clone().ok_or(JwtRefused::Kid)?;
+        let end = text.rfind('.').ok_or(JwtRefused::Malformed)?;
+        Ok(Self { token, signing_input: &text.as_bytes()[..end], alg, kid })
+    }
+
+    /// Returns the header's `kid`: choose the key with it, and with [`Self::alg`].
+    #[must_use]
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// Returns the header's `alg`.
+    #[must_use]
+    pub const fn alg(&self) -> Alg {
+        self.alg
+    }
+
+    /// Returns the bytes that are signed.
+    #[must_use]
+    pub const fn signing_input(&self) -> &[u8] {
+        self.signing_input
+    }
+
+    /// Returns the signature.
+    #[must_use]
+    pub fn signature(&self) -> &[u8] {
+        self.token.signature_bytes()
+    }
+
+    /// Hands out the claims when `verdict`, reached with `key`, is good.
+    ///
+    /// # Errors
+    /// [`JwtRefused::Signature`] for a bad verdict and for a key of another `kid` or algorithm,
+    /// [`JwtRefused::Malformed`] for claims of another shape.
+    pub fn accept<T: DeserializeOwned>(
+        &self,
+        key: &PublicJwk,
+        verdict: Verdict,
+    ) -> Result<Verified<T>, JwtRefused> {
+        if key.kid != self.kid || key.alg != self.alg {
+            return Err(JwtRefused::Signature);
+        }
+        let token =
+            Attested(self.alg).validator::<T>(&verdict).validate(&self.token).map_err(|error| {
+                match error {
+                    jwt_compact::ValidationError::MalformedClaims(_) => JwtRefused::Malformed,
+                    _ => JwtRefused::Signature,
+                }
+            })?;
+        let (_, claims) = token.into_parts();
+        let time = |time: Option<i64>| {
+            time.map(u64::try_from)
+                .transpose()
+                .map(|secs| secs.map(UnixTime::from_secs))
+                .map_err(|_| JwtRefused::Malformed)
+        };
+        Ok(Verified {
+            expires_at: time(claims.expiration.map(|time| time.timestamp()))?,
+            not_before: time(claims.not_before.map(|time| time.timestamp()))?,
+            issued_at: time(claims.issued_at.map(|time| time.timestamp()))?,
+            claims: claims.custom,
+        })
+    }
+}
+
+impl core::fmt::Debug for UntrustedJwt<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "UntrustedJwt {{ alg: {}, kid: {:?}, .. }}", self.alg, self.kid)
+    }
+}
+
+/// An algorithm whose signatures were already checked elsewhere: its "key" is the verdict.
+struct Attested(Alg);
+
+/// A signature, as bytes.
+struct Bytes(Vec<u8>);
+
+impl AlgorithmSignature for Bytes {
+    fn try_from_slice(slice: &[u8]) -> anyhow::Result<Self> {
+        Ok(Self(slice.to_vec()))
+    }
+
+    fn as_bytes(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.0)
+    }
+}
+
+impl Algorithm for Attested {
+    type SigningKey = core::convert::Infallible;
+    type VerifyingKey = Verdict;
+    type Signature = Bytes;
+
+    fn name(&self) -> Cow<'static, str> {
+        Cow::Borrowed(self.0.as_str())
+    }
+
+    fn sign(&self, signing_key: &Self::SigningKey, _: &[u8]) -> Bytes {
+        match *signing_key {}
+    }
+
+    fn verify_signature(&self, _: &Bytes, verdict: &Verdict, _: &[u8]) -> bool {
+        *verdict == Verdict::Good
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jwk::KeyParameters;
+    use crate::secret::base64url;
+
+    #[derive(Debug, Deserialize)]
+    struct Claims {
+        sub: String,
+    }
+
+    fn token(header: &str, claims: &str) -> String {
+        format!("{}.{}.AAAA", base64url(header.as_bytes()), base64url(claims.as_bytes()))
+    }
+
+    fn parse(header: &str) -> Option<JwtRefused> {
+        UntrustedJwt::parse(&token(header, r#"{"sub":"u"}"#), Typ::AccessToken).err()
+    }
+
+    fn key(kid: &str, alg: Alg) -> PublicJwk {
+        let parameters = KeyParameters::Okp { crv: "Ed25519".into(), x: String::new() };
+        PublicJwk::for_signatures(parameters, kid.into(), alg)
+    }
+
+    #[test]
+    fn headers_that_are_refused() {
+        use JwtRefused::{Alg, Critical, Kid, Malformed, Typ};
+        for (header, refused) in [
+            (r#"{"alg":"ES256","kid":"k","typ":"at+jwt"}"#, None),
+            (r#"{"alg":"ES256","kid":"k","typ":"AT+JWT"}"#, None),
+            (r#"{"alg":"ES256","kid":"k","typ":"application/at+jwt"}"#, None),
+            (r#"{"alg":"ES256","kid":"k","typ":"JWT"}"#, Some(Typ)),
+            (r#"{"alg":"ES256","kid":"k"}"#, Some(Typ)),
+            (r#"{"alg":"none","kid":"k","typ":"at+jwt"}"#, Some(Alg)),
+            (r#"{"alg":"NONE","kid":"k","typ":"at+jwt"}"#, Some(Alg)),
+            (r#"{"alg":"HS256","kid":"k","typ":"at+jwt"}"#, Some(Alg)),
+            (r#"{"alg":"PS256","kid":"k","typ":"at+jwt"}"#, Some(Alg)),
+            (r#"{"alg":"","kid":"k","typ":"at+jwt"}"#, Some(Alg)),
+            (r#"{"alg":1,"kid":"k","typ":"at+jwt"}"#, Some(Malformed)),
+            (r#"{"alg":["ES256"],"kid":"k","typ":"at+jwt"}"#, Some(Malformed)),
+            (r#"{"kid":"k","typ":"at+jwt"}"#, Some(Malformed)),
+            (r#"{"alg":"ES256","kid":"k","typ":["at+jwt"]}"#, Some(Malformed)),
+            (r#"{"alg":"ES256","typ":"at+jwt"}"#, Some(Kid)),
+            (r#"{"alg":"ES256","kid":1,"typ":"at+jwt"}"#, Some(Malformed)),
+            (r#"{"alg":"ES256","kid":"k","typ":"at+jwt","crit":["exp"]}"#, Some(Critical)),
+            (r#"{"alg":"ES256","kid":"k","typ":"at+jwt","crit":[]}"#, Some(Critical)),
+            (r#"{"alg":"ES256","kid":"k","typ":"at+jwt","b64":false}"#, Some(Critical)),
+            (r#"{"alg":"ES256","kid":"k","typ":"at+jwt","zip":"DEF"}"#, Some(Critical)),
+            (r#"{"alg":"ES256","kid":"k","typ":"at+jwt","cty":"JWT"}"#, Some(Malformed)),
+            ("[]", Some(Malformed)),
+            ("", Some(Malformed)),
+        ] {
+            assert_eq!(parse(header), refused, "{header}");
+        }
+    }
+
+    #[test]
+    fn structures_that_are_refused() {
+        let good = token(r#"{"alg":"ES256","kid":"k","typ":"at+jwt"}"#, r#"{"sub":"u"}"#);
+        for bad in ["", ".", "..", "a.b.c.d", &good.replace('.', ""), &format!("{good}.x")] {
+            let refused = UntrustedJwt::parse(bad, Typ::AccessToken).err();
+            assert_eq!(refused, Some(JwtRefused::Malformed), "{bad}");
+        }
+        let long = "a".repeat(JWT_LEN + 1);
+        assert_eq!(UntrustedJwt::parse(&long, Typ::IdToken).err(), Some(JwtRefused::TooLong));
+    }
+
+    #[test]
+    fn claims_need_a_good_verdict_of_the_right_key() {
+        let text = token(r#"{"alg":"ES256","kid":"k","typ":"at+jwt"}"#, r#"{"sub":"u","exp":5}"#);
+        let jwt = UntrustedJwt::parse(&text, Typ::AccessToken).unwrap();
+        let accept = |key: &PublicJwk, verdict| jwt.accept::<Claims>(key, verdict);
+        let verified = accept(&key("k", Alg::ES256), Verdict::Good).unwrap();
+        assert_eq!(verified.claims.sub, "u");
+        assert_eq!(verified.expires_at, Some(UnixTime::from_secs(5)));
+        let bad = [
+            accept(&key("k", Alg::ES256), Verdict::Bad),
+            accept(&key("other", Alg::ES256), Verdict::Good),
+            accept(&key("k", Alg::RS256), Verdict::Good),
+        ];
+        for refused in bad {
+            assert_eq!(refused.unwrap_err(), JwtRefused::Signature);
+        }
+    }
+
+    #[test]
+    fn the_three_times_are_numbers_from_the_epoch_on() {
+        for claims in [r#"{"sub":"u","exp":"5"}"#, r#"{"sub":"u","exp":-1}"#, r#"{"exp":1}"#] {
+            let text = token(r#"{"alg":"ES256","kid":"k","typ":"at+jwt"}"#, claims);
+            let jwt = UntrustedJwt::parse(&text, Typ::AccessToken).unwrap();
+            let refused = jwt.accept::<Claims>(&key("k", Alg::ES256), Verdict::Good).unwrap_err();
+            assert_eq!(refused, JwtRefused::Malformed, "{claims}");
+        }
+    }
+}

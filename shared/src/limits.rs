@@ -1,0 +1,104 @@
+//! Every bound that Cadence promises, each with its reason. Seconds end in `_IN`, bytes in `_LEN`.
+
+/// Life of an authorization code, seconds. RFC 6749 §4.1.2 recommends at most ten minutes; a
+/// client redeems at once, so a minute is generous.
+pub const CODE_EXPIRES_IN: u64 = 60;
+
+/// Life of an access token, seconds. Also the longest that an API which never asks again can
+/// be behind a revocation.
+pub const ACCESS_TOKEN_EXPIRES_IN: u64 = 300;
+
+/// Life of an ID token, seconds: it is read once, at the end of the sign-in.
+pub const ID_TOKEN_EXPIRES_IN: u64 = 300;
+
+/// How long the refresh token of the previous generation still returns its successor, seconds:
+/// time enough for a lost answer to be asked for again.
+pub const REFRESH_GRACE_IN: u64 = 10;
+
+/// How long a refresh token lives unused, seconds (14 days).
+pub const REFRESH_IDLE_IN: u64 = 14 * 86_400;
+
+/// How long a grant lives at most, seconds (90 days): no rotation extends it.
+pub const GRANT_EXPIRES_IN: u64 = 90 * 86_400;
+
+/// How long a login session lives unused, seconds (8 hours).
+pub const LOGIN_SESSION_IDLE_IN: u64 = 8 * 3_600;
+
+/// How long a login session lives at most, seconds (7 days).
+pub const LOGIN_SESSION_EXPIRES_IN: u64 = 7 * 86_400;
+
+/// How far two clocks may differ, seconds (FAPI 2.0 Security Profile §5.3.2.1 accepts 10).
+pub const CLOCK_SKEW: u64 = 10;
+
+/// How long a sign-in that was begun may take, seconds.
+pub const TRANSACTION_EXPIRES_IN: u64 = 600;
+
+/// How long a JWK Set is fresh, seconds: no key signs before it was published this long.
+pub const JWKS_FRESH_IN: u64 = 300;
+
+/// How long a JWK Set may be served when the origin is away, seconds (24 hours).
+pub const JWKS_STALE_IN: u64 = 86_400;
+
+/// How long after its signing time a signed request from edge to origin is accepted, seconds.
+pub const SIGNED_REQUEST_EXPIRES_IN: u64 = 30;
+
+/// Failed logins for one user, or from one address, before further ones are refused unseen.
+pub const LOGIN_ATTEMPTS_PER_USER: u32 = 10;
+
+/// Login attempts from one address (IPv6: one /64) within [`LOGIN_WINDOW_IN`].
+pub const LOGIN_ATTEMPTS_PER_ADDRESS: u32 = 100;
+
+/// The window in which login attempts are counted, seconds (15 minutes: the longest lock-out
+/// that somebody else's guessing can cause).
+pub const LOGIN_WINDOW_IN: u64 = 900;
+
+/// Longest request line that is read: the platform of the edge refuses more than 16 KB.
+pub const URL_LEN: usize = 16 * 1024;
+
+/// Longest form body that is read, bytes: all real ones are below 8 KB.
+pub const FORM_LEN: usize = 64 * 1024;
+
+/// Most parameters in a query or form; the longest real request has about twenty.
+pub const PARAMETERS: usize = 64;
+
+/// Longest `client_id`, bytes.
+pub const CLIENT_ID_LEN: usize = 128;
+
+/// Longest client secret, bytes.
+pub const CLIENT_SECRET_LEN: usize = 256;
+
+/// Longest redirect URI, bytes.
+pub const REDIRECT_URI_LEN: usize = 1_024;
+
+/// Longest `state`, bytes: it is echoed in full or refused, never cut.
+pub const STATE_LEN: usize = 2_048;
+
+/// Longest `nonce`, bytes.
+pub const NONCE_LEN: usize = 512;
+
+/// Longest `scope` value, bytes.
+pub const SCOPE_LEN: usize = 1_024;
+
+/// Most scope tokens in one request.
+pub const SCOPE_TOKENS: usize = 64;
+
+/// Longest `login_hint`, bytes: the rest of an over-long one is not worth a refusal.
+pub const LOGIN_HINT_LEN: usize = 256;
+
+/// Longest username, bytes before normalization.
+pub const USERNAME_LEN: usize = 256;
+
+/// Longest password, bytes: checked before any hashing.
+pub const PASSWORD_LEN: usize = 1_024;
+
+/// Longest JWT that is looked at, bytes.
+pub const JWT_LEN: usize = 8 * 1024;
+
+/// Longest opaque token or code that is looked at, bytes.
+pub const OPAQUE_LEN: usize = 512;
+
+/// Longest cookie (name, `=`, value), bytes: browsers promise no more than 4096 (RFC 6265 §6.1).
+pub const COOKIE_LEN: usize = 4_000;
+
+/// Sign-ins that one browser may have begun at the same time; the oldest give way.
+pub const TRANSACTIONS: usize = 8;

@@ -1,0 +1,194 @@
+//! Sign-in transactions: a valid authorization request that the browser carries, sealed, while
+//! its user logs in and consents. No server remembers anything about somebody who has not.
+
+use serde::{Deserialize, Serialize};
+
+use crate::authorize::AuthorizationRequest;
+use crate::limits::{COOKIE_LEN, TRANSACTION_EXPIRES_IN};
+use crate::seal::SealKey;
+use crate::secret::{base64url, same_bytes};
+use crate::time::UnixTime;
+
+/// The base name of transaction cookies; the transaction's identifier follows.
+pub const COOKIE: &str = "cadence_tx_";
+
+/// The identifier of a transaction: 16 base64url characters, in the URL of its pages and in the
+/// name of its cookie, so that each tab has its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransactionId(String);
+
+impl TransactionId {
+    /// Makes an identifier from 12 random bytes.
+    #[must_use]
+    pub fn new(random: [u8; 12]) -> Self {
+        Self(base64url(&random))
+    }
+
+    /// Reads an identifier.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        (text.len() == 16 && text.bytes().all(is_base64url)).then(|| Self(text.to_owned()))
+    }
+
+    /// Returns the 16 characters.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the base name of the transaction's cookie.
+    #[must_use]
+    pub fn cookie(&self) -> String {
+        format!("{COOKIE}{}", self.0)
+    }
+}
+
+/// A sign-in that has begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transaction {
+    /// The request, as [`AuthorizationRequest::to_query`] writes it; it is validated again at each
+    /// step, because the client may have changed meanwhile.
+    pub query: String,
+    /// When it began.
+    pub started_at: UnixTime,
+    /// A random value that the transaction's forms carry: another site cannot know it.
+    csrf: String,
+}
+
+/// Why a transaction cannot be begun or continued.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TransactionError {
+    /// The request does not fit into a cookie.
+    TooLarge,
+    /// The cookie is missing, was changed, or belongs to another transaction.
+    Lost,
+    /// Begun more than [`TRANSACTION_EXPIRES_IN`] seconds ago.
+    Expired {
+        /// The request, with which its user can begin again.
+        query: String,
+    },
+    /// The form did not come from the transaction's own page.
+    Forged,
+}
+
+impl Transaction {
+    /// Begins a transaction; `random` makes its forms unguessable.
+    #[must_use]
+    pub fn begin(request: &AuthorizationRequest, random: [u8; 16], now: UnixTime) -> Self {
+        Self { query: request.to_query(), started_at: now, csrf: base64url(&random) }
+    }
+
+    /// Seals the transaction into its cookie's value. `nonce` is 24 random bytes.
+    ///
+    /// # Errors
+    /// [`TransactionError::TooLarge`].
+    pub fn seal(
+        &self,
+        key: &SealKey,
+        id: &TransactionId,
+        nonce: [u8; 24],
+    ) -> Result<String, TransactionError> {
+        serde_json::to_vec(self)
+            .ok()
+            .and_then(|json| key.seal(nonce, id.as_str().as_bytes(), &json))
+            .filter(|sealed| sealed.len() <= COOKIE_LEN - "__Host-".len() - COOKIE.len() - 17)
+            .ok_or(TransactionError::TooLarge)
+    }
+
+    /// Opens the cookie of a transaction.
+    ///
+    /// Does NOT validate the request in it again, nor tell whether the transaction was completed.
+    ///
+    /// # Errors
+    /// [`TransactionError::Lost`], [`TransactionError::Expired`].
+    pub fn open(
+        key: &SealKey,
+        id: &TransactionId,
+        cookie: Option<&str>,
+        now: UnixTime,
+    ) -> Result<Self, TransactionError> {
+        let json = cookie
+            .and_then(|cookie| key.open(id.as_str().as_bytes(), cookie).ok())
+            .ok_or(TransactionError::Lost)?;
+        let transaction: Self =
+            serde_json::from_slice(&json).map_err(|_| TransactionError::Lost)?;
+        if now >= transaction.expires_at() {
+            return Err(TransactionError::Expired { query: transaction.query });
+        }
+        Ok(transaction)
+    }
+
+    /// Checks that a form was made by the transaction's own page.
+    ///
+    /// # Errors
+    /// [`TransactionError::Forged`].
+    pub fn check_csrf(&self, presented: Option<&str>) -> Result<(), TransactionError> {
+        presented
+            .filter(|presented| same_bytes(presented.as_bytes(), self.csrf.as_bytes()))
+            .map(|_| ())
+            .ok_or(TransactionError::Forged)
+    }
+
+    /// Returns the value for the hidden `csrf` field.
+    #[must_use]
+    pub fn csrf(&self) -> &str {
+        &self.csrf
+    }
+
+    /// Returns the end of the transaction.
+    #[must_use]
+    pub fn expires_at(&self) -> UnixTime {
+        self.started_at.plus(TRANSACTION_EXPIRES_IN)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
+
+    fn transaction() -> Transaction {
+        Transaction { query: "response_type=code".into(), started_at: NOW, csrf: "c".into() }
+    }
+
+    #[test]
+    fn a_transaction_opens_under_its_own_id_until_it_expires() {
+        let key = SealKey::derive(b"a master secret of the tests", "transaction");
+        let id = TransactionId::new([1; 12]);
+        let sealed = transaction().seal(&key, &id, [2; 24]).unwrap();
+        let open = |id: &TransactionId, cookie, now| Transaction::open(&key, id, cookie, now);
+        assert_eq!(open(&id, Some(&sealed), NOW.plus(599)), Ok(transaction()));
+        assert_eq!(open(&id, Some(&sealed), NOW.plus(600)), Err(TransactionError::Expired { query: transaction().query }));
+        let other = TransactionId::new([3; 12]);
+        assert_eq!(open(&other, Some(&sealed), NOW), Err(TransactionError::Lost));
+        assert_eq!(open(&id, None, NOW), Err(TransactionError::Lost));
+        assert_eq!(open(&id, Some("x"), NOW), Err(TransactionError::Lost));
+    }
+
+    #[test]
+    fn a_transaction_that_fits_no_cookie_is_refused() {
+        let key = SealKey::derive(b"a master secret of the tests", "transaction");
+        let large = Transaction { query: "q".repeat(3_000), ..transaction() };
+        let refused = large.seal(&key, &TransactionId::new([1; 12]), [2; 24]);
+        assert_eq!(refused, Err(TransactionError::TooLarge));
+    }
+
+    #[test]
+    fn forms_carry_the_csrf_value() {
+        assert_eq!(transaction().check_csrf(Some("c")), Ok(()));
+        for other in [None, Some(""), Some("d")] {
+            assert_eq!(transaction().check_csrf(other), Err(TransactionError::Forged));
+        }
+    }
+
+    #[test]
+    fn ids_are_16_base64url_characters() {
+        let id = TransactionId::new([255; 12]);
+        assert_eq!(TransactionId::parse(id.as_str()), Some(id));
+        for bad in ["", "short", "AAAAAAAAAAAAAAA;", "AAAAAAAAAAAAAAAAA"] {
+            assert_eq!(TransactionId::parse(bad), None);
+        }
+    }
+}

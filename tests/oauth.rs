@@ -1,0 +1,249 @@
+//! What most tests need: the registered clients, authorization queries, tokens.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
+
+use crate::browser::Browser;
+use crate::http::{self, Answer, Request};
+use crate::server::Server;
+
+/// The pair of RFC 7636 Appendix B.
+pub(crate) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+pub(crate) const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+
+pub(crate) const ALICE: &str = "alice@example.test";
+pub(crate) const ALICES_PASSWORD: &str = "correct-horse-battery";
+
+/// A client as `clients.toml` registers it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct App {
+    pub(crate) id: &'static str,
+    pub(crate) secret: Option<&'static str>,
+    pub(crate) redirect_uri: &'static str,
+}
+
+pub(crate) const WEB: App =
+    App { id: "web", secret: Some("web-secret-0123456789"), redirect_uri: "https://app.example/cb" };
+pub(crate) const OTHER: App = App {
+    id: "other",
+    secret: Some("other-secret-0123456789"),
+    redirect_uri: "https://other.example/cb?x=1",
+};
+pub(crate) const SPA: App = App { id: "spa", secret: None, redirect_uri: "https://spa.example/cb" };
+pub(crate) const NATIVE: App =
+    App { id: "native", secret: None, redirect_uri: "http://127.0.0.1:49152/cb" };
+pub(crate) const LENIENT: App = App {
+    id: "lenient",
+    secret: Some("lenient-secret-0123456789"),
+    redirect_uri: "https://lenient.example/cb",
+};
+pub(crate) const RS256: App = App {
+    id: "rs256",
+    secret: Some("rs256-secret-0123456789"),
+    redirect_uri: "https://rs256.example/cb",
+};
+
+/// The parameters of an authorization request.
+#[derive(Clone, Debug)]
+pub(crate) struct Authorization(Vec<(String, String)>);
+
+impl App {
+    /// A complete, valid authorization request.
+    pub(crate) fn authorization(&self, scope: &str) -> Authorization {
+        let pairs = [
+            ("response_type", "code"),
+            ("client_id", self.id),
+            ("redirect_uri", self.redirect_uri),
+            ("scope", scope),
+            ("state", "st-&=+%"),
+            ("nonce", "n-0S6_WzA2Mj"),
+            ("code_challenge", CHALLENGE),
+            ("code_challenge_method", "S256"),
+        ];
+        Authorization(pairs.map(|(name, value)| (name.into(), value.into())).into())
+    }
+
+    /// Authenticates a request with these pairs in its form.
+    pub(crate) fn sign(&self, request: Request, pairs: &[(&str, &str)]) -> Request {
+        match self.secret {
+            Some(secret) => request.basic(self.id, secret).form(pairs),
+            None => request.form(&[&[("client_id", self.id)], pairs].concat()),
+        }
+    }
+
+    /// Signs Alice in and returns a code.
+    #[track_caller]
+    pub(crate) fn code(&self, server: &Server, scope: &str) -> String {
+        let answer = server.alice().sign_in(&self.authorization(scope).query(), ALICE, ALICES_PASSWORD);
+        let mut params = answer.redirects_to(self.redirect_uri);
+        assert_eq!(params.get("iss"), Some(&server.url), "{answer:?}");
+        assert_eq!(params.get("state").map(String::as_str), Some("st-&=+%"), "{answer:?}");
+        params.remove("code").unwrap_or_else(|| panic!("no code: {answer:?}"))
+    }
+
+    /// Redeems a code.
+    #[track_caller]
+    pub(crate) fn redeem(&self, server: &Server, code: &str) -> Answer {
+        let form = [
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("redirect_uri", self.redirect_uri),
+            ("code_verifier", VERIFIER),
+        ];
+        self.sign(server.post("/oauth2/token"), &form).send()
+    }
+
+    /// Signs Alice in and returns tokens.
+    #[track_caller]
+    pub(crate) fn tokens(&self, server: &Server, scope: &str) -> Tokens {
+        let code = self.code(server, scope);
+        Tokens::of(&self.redeem(server, &code))
+    }
+
+    #[track_caller]
+    pub(crate) fn refresh(&self, server: &Server, refresh_token: &str) -> Answer {
+        let form = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)];
+        self.sign(server.post("/oauth2/token"), &form).send()
+    }
+
+    #[track_caller]
+    pub(crate) fn revoke(&self, server: &Server, token: &str) -> Answer {
+        self.sign(server.post("/oauth2/revoke"), &[("token", token)]).send()
+    }
+
+    #[track_caller]
+    pub(crate) fn introspect(&self, server: &Server, token: &str) -> Answer {
+        self.sign(server.post("/oauth2/introspect"), &[("token", token)]).send()
+    }
+}
+
+impl Authorization {
+    /// Sets a parameter, in place of the one that is there.
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        match self.0.iter_mut().find(|(known, _)| known == name) {
+            Some(pair) => value.clone_into(&mut pair.1),
+            None => self.0.push((name.into(), value.into())),
+        }
+        self
+    }
+
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.0.retain(|(known, _)| known != name);
+        self
+    }
+
+    /// Adds a parameter, beside any that is there.
+    pub(crate) fn and(mut self, name: &str, value: &str) -> Self {
+        self.0.push((name.into(), value.into()));
+        self
+    }
+
+    pub(crate) fn query(&self) -> String {
+        http::query(&self.pairs())
+    }
+
+    pub(crate) fn pairs(&self) -> Vec<(&str, &str)> {
+        self.0.iter().map(|(name, value)| (&**name, &**value)).collect()
+    }
+}
+
+/// A token response.
+#[derive(Clone, Debug)]
+pub(crate) struct Tokens {
+    pub(crate) access: String,
+    pub(crate) refresh: String,
+    pub(crate) id: String,
+    pub(crate) json: Value,
+}
+
+impl Tokens {
+    /// Reads the answer of the token endpoint (RFC 6749 §5.1).
+    #[track_caller]
+    pub(crate) fn of(answer: &Answer) -> Self {
+        let json = answer.clone().expect(200).json();
+        assert_eq!(json["token_type"], "Bearer");
+        assert_eq!(json["expires_in"], 300);
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        let text = |name: &str| json[name].as_str().unwrap_or_default().to_owned();
+        Self {
+            access: text("access_token"),
+            refresh: text("refresh_token"),
+            id: text("id_token"),
+            json,
+        }
+    }
+}
+
+/// Asserts that an access token opens userinfo.
+#[track_caller]
+pub(crate) fn is_alive(server: &Server, access_token: &str) {
+    server.get("/oauth2/userinfo").bearer(access_token).send().expect(200);
+}
+
+/// Asserts that an access token opens nothing any more.
+#[track_caller]
+pub(crate) fn is_dead(server: &Server, access_token: &str) {
+    let answer = server.get("/oauth2/userinfo").bearer(access_token).send();
+    answer.refused(401, "invalid_token");
+    let challenge = answer.header("www-authenticate").unwrap_or_default();
+    assert!(challenge.starts_with("Bearer ") && challenge.contains("error=\"invalid_token\""));
+    let answer = server.get("/api/me").bearer(access_token).send();
+    answer.refused(401, "invalid_token");
+}
+
+/// Asserts that a grant is dead: neither its access token nor its refresh token is good.
+#[track_caller]
+pub(crate) fn grant_is_dead(server: &Server, app: &App, tokens: &Tokens) {
+    is_dead(server, &tokens.access);
+    if !tokens.refresh.is_empty() {
+        app.refresh(server, &tokens.refresh).refused(400, "invalid_grant");
+    }
+    if app.secret.is_some() {
+        let told = app.introspect(server, &tokens.access).expect(200);
+        assert_eq!(told.body, r#"{"active":false}"#);
+    }
+}
+
+/// Reads one of the first two parts of a JWT, unverified.
+#[track_caller]
+pub(crate) fn jwt_part(jwt: &str, index: usize) -> Value {
+    let part = jwt.split('.').nth(index).unwrap();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+}
+
+/// Gets tokens with the password grant of the client `own`.
+#[track_caller]
+pub(crate) fn own_tokens(server: &Server, username: &str, password: &str) -> Answer {
+    let form = [
+        ("grant_type", "password"),
+        ("username", username),
+        ("password", password),
+        ("scope", "openid email"),
+    ];
+    server.post("/oauth2/token").basic("own", "own-secret-0123456789").form(&form).send()
+}
+
+/// The client `own`, which has the password grant.
+pub(crate) const OWN: App = App { id: "own", secret: Some("own-secret-0123456789"), redirect_uri: "" };
+
+/// Signs somebody in at a new browser and returns what the client gets.
+#[track_caller]
+pub(crate) fn sign_in<'s>(
+    server: &'s Server,
+    request: &Authorization,
+    username: &str,
+    password: &str,
+) -> (Browser<'s>, Answer) {
+    let mut browser = Browser::new(server);
+    let answer = browser.sign_in(&request.query(), username, password);
+    (browser, answer)
+}
+
+/// Reads the parameters with which a browser comes back to a client.
+#[track_caller]
+pub(crate) fn come_back(answer: &Answer, app: &App) -> BTreeMap<String, String> {
+    answer.redirects_to(app.redirect_uri)
+}
