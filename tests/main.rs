@@ -1,1 +1,71 @@
-//! e2e
+//! The black-box suite: real workerd, origin and Redis, and clients that nobody here wrote.
+//!
+//! One module per endpoint, flow or fault. Tests spell out what goes over the wire, and never
+//! compute it with the code under test.
+
+/// Runs each scenario against every server of the suite: one test for each.
+///
+/// `doors` are the edge and the origin called directly, both on Redis; `everywhere` adds the
+/// embedded store.
+macro_rules! scenarios {
+    ($where:ident: $($(#[$doc:meta])* fn $name:ident($server:ident) $body:block)+) => {$(
+        $(#[$doc])*
+        mod $name {
+            use super::*;
+
+            fn scenario($server: &Server) $body
+
+            scenarios!(@$where);
+        }
+    )+};
+    (@doors) => {
+        #[test]
+        fn through_the_edge() {
+            let server = Server::edge();
+            let _log = server.log_on_failure();
+            scenario(server);
+        }
+
+        #[test]
+        fn at_the_origin() {
+            let server = Server::origin();
+            let _log = server.log_on_failure();
+            scenario(server);
+        }
+    };
+    (@everywhere) => {
+        scenarios!(@doors);
+
+        #[test]
+        fn on_the_embedded_store() {
+            let server = Server::embedded();
+            let _log = server.log_on_failure();
+            scenario(server);
+        }
+    };
+}
+
+mod authorize;
+mod bearer;
+mod browser;
+mod client_authentication;
+mod code;
+mod command_line;
+mod consent;
+mod cors;
+mod discovery;
+mod edge_alone;
+mod faults;
+mod http;
+mod introspect;
+mod login;
+mod logout;
+mod npm_clients;
+mod oauth;
+mod openidconnect_crate;
+mod pages;
+mod password;
+mod refresh;
+mod revoke;
+mod server;
+mod token;

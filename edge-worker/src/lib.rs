@@ -1,1 +1,195 @@
-//! edge-worker
+//! The door: opens envelopes, asks `shared`, forwards to the origin.
+//!
+//! It answers by itself what needs no state (discovery, keys, preflights, refusals) and changes
+//! none: the origin checks again whatever is let through, so a bug or an old snapshot here can
+//! refuse too much, but never grant anything.
+//!
+//! `route`, and the decisions in the other rooms, are pure. `origin` alone speaks to the outside,
+//! `platform` alone reads clock and randomness, `config` alone the bindings. Nothing panics: a
+//! panic ends every request in the isolate. No `RefCell` is borrowed across an `await`.
+
+mod answer;
+mod authorize;
+mod bearer;
+mod clients;
+mod config;
+mod incoming;
+mod origin;
+mod platform;
+mod route;
+mod snapshot;
+mod token;
+mod webcrypto;
+
+use std::rc::Rc;
+
+use shared::cors::{self, CorsRule, WebOrigin};
+use shared::endpoint::Endpoint;
+use shared::error::OAuthError;
+use shared::limits::{JWKS_FRESH_IN, URL_LEN};
+use shared::secret::base64url;
+use worker::{Context, Env, event};
+use web_sys::{Request, Response};
+
+use crate::answer::{Answer, Refusal};
+use crate::config::Config;
+use crate::incoming::Incoming;
+use crate::route::Route;
+use crate::snapshot::{Clients, Keys};
+
+/// Answers a request.
+#[event(fetch)]
+async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<Response> {
+    let method = request.method();
+    let url = request.url();
+    let target = route::target(&url);
+    let request_id = base64url(&platform::random::<16>().unwrap_or_default());
+    let config = match Config::of(&env) {
+        Ok(config) => config,
+        Err(bad) => {
+            platform::log(&format!("the setting {} takes {}", bad.key, bad.takes));
+            let error = OAuthError::temporarily_unavailable();
+            let answer = Answer::json(error.status(), error.to_json())
+                .with("X-Request-Id", request_id)
+                .with("X-Content-Type-Options", "nosniff");
+            return Ok(answer.into_response()?);
+        }
+    };
+    let headers = request.headers();
+    let header = |name: &str| headers.get(name).ok().flatten();
+    let origin = header("Origin");
+    let is_preflight =
+        origin.is_some() && method == "OPTIONS" && header("Access-Control-Request-Method").is_some();
+    let route = Route::find(&method, route::split(target).0, is_preflight);
+    let is_head = method == "HEAD";
+    let answered = match arrive(&config, &request, method, target, request_id.clone()).await {
+        Ok(incoming) => answer(&config, &context, &incoming, route).await,
+        Err(refusal) => Err(refusal),
+    };
+    let endpoint = route.endpoint();
+    let answer = answered
+        .unwrap_or_else(|refusal| refusal.into_answer(endpoint, &config.issuer, &request_id));
+    let answer = if is_head { answer.without_body() } else { answer };
+    let answer = with_cors(&config, &context, answer, endpoint, origin).await;
+    let answer = answer.with("X-Request-Id", request_id).with("X-Content-Type-Options", "nosniff");
+    let answer = if config.issuer.is_loopback_http() {
+        answer
+    } else {
+        answer.with("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
+    };
+    Ok(answer.into_response()?)
+}
+
+/// Checks what needs no endpoint, and reads the rest of the request.
+async fn arrive(
+    config: &Config,
+    request: &Request,
+    method: String,
+    target: &str,
+    request_id: String,
+) -> Result<Incoming, Refusal> {
+    if target.len() > URL_LEN {
+        return Err(OAuthError::invalid_request("the URL is too long").with_status(414).into());
+    }
+    let body = if method == "POST" { incoming::body(request).await? } else { Vec::new() };
+    Ok(Incoming {
+        now: platform::now(),
+        target: target.to_owned(),
+        headers: request.headers(),
+        body,
+        client_address: incoming::client_address(request, config.trust_connecting_ip),
+        method,
+        request_id,
+    })
+}
+
+/// Answers a request by its route.
+async fn answer(
+    config: &Rc<Config>,
+    context: &Context,
+    incoming: &Incoming,
+    route: Route,
+) -> Result<Answer, Refusal> {
+    let endpoint = match route {
+        Route::Endpoint(endpoint) => endpoint,
+        Route::Preflight(endpoint) => return Ok(preflight(endpoint)),
+        Route::MethodNotAllowed(endpoint) => {
+            let error = OAuthError::method_not_allowed();
+            let answer = Answer::json(error.status(), error.to_json());
+            return Ok(answer.with("Allow", endpoint.methods().join(", ")));
+        }
+        Route::Nowhere => return Err(OAuthError::not_found().into()),
+    };
+    match endpoint {
+        Endpoint::Authorize => authorize::answer(config, context, incoming).await,
+        Endpoint::Token | Endpoint::Revoke | Endpoint::Introspect => {
+            token::answer(config, context, incoming, endpoint).await
+        }
+        Endpoint::Userinfo | Endpoint::Me | Endpoint::ApiLogout => {
+            bearer::answer(config, context, incoming, endpoint).await
+        }
+        Endpoint::OpenidConfiguration | Endpoint::OauthMetadata => {
+            Ok(Answer::public_json(config.metadata.clone(), JWKS_FRESH_IN))
+        }
+        Endpoint::Jwks => {
+            let keys = snapshot::current::<Keys>(config, context).await?;
+            // Whoever keeps the answer keeps it no longer than the edge itself would.
+            let max_age = JWKS_FRESH_IN.saturating_sub(snapshot::age_in::<Keys>());
+            Ok(Answer::public_json(keys.json.clone(), max_age))
+        }
+        Endpoint::Health => Ok(Answer::json(200, r#"{"status":"ok"}"#.to_owned())),
+        Endpoint::Login
+        | Endpoint::Consent
+        | Endpoint::ConsentContext
+        | Endpoint::ConsentDecision
+        | Endpoint::Logout
+        | Endpoint::Ready => origin::forward(config, incoming, endpoint).await,
+    }
+}
+
+/// Answers a preflight; who may go on is said by the `Allow-Origin` header alone.
+fn preflight(endpoint: Endpoint) -> Answer {
+    let answer = Answer::empty(204);
+    if endpoint.cors() == CorsRule::Never {
+        return answer;
+    }
+    answer
+        .with("Access-Control-Allow-Methods", cors::ALLOW_METHODS)
+        .with("Access-Control-Allow-Headers", cors::ALLOW_HEADERS)
+        .with("Access-Control-Max-Age", cors::MAX_AGE.to_string())
+}
+
+/// Says which browser origin may read the answer.
+///
+/// When the clients are not known, because the origin is away, the origins of the settings are.
+async fn with_cors(
+    config: &Rc<Config>,
+    context: &Context,
+    answer: Answer,
+    endpoint: Option<Endpoint>,
+    origin: Option<String>,
+) -> Answer {
+    let rule = endpoint.map_or(CorsRule::Never, Endpoint::cors);
+    let answer = match rule {
+        CorsRule::Registered => answer.with("Vary", "Origin"),
+        CorsRule::Anyone | CorsRule::Never => answer,
+    };
+    let clients = match rule {
+        CorsRule::Registered if origin.is_some() => {
+            snapshot::current::<Clients>(config, context).await.ok()
+        }
+        _ => None,
+    };
+    let of_clients = clients.iter().flat_map(|clients| clients.iter());
+    let registered: Vec<&WebOrigin> = config
+        .cors_origins
+        .iter()
+        .chain(of_clients.flat_map(|client| client.cors_origins.iter()))
+        .collect();
+    let Some(allowed) = cors::allow_origin(rule, origin.as_deref(), registered) else {
+        return answer;
+    };
+    answer
+        .with("Access-Control-Allow-Origin", allowed.to_owned())
+        .with("Access-Control-Expose-Headers", "WWW-Authenticate, X-Request-Id")
+}

@@ -73,13 +73,11 @@ pub fn run(cli: Cli) -> Result<(), CommandError> {
 /// # Errors
 /// The directory's.
 pub async fn directory(config: &Config) -> Result<Sqlite, CommandError> {
-    let path = match &config.database_url {
-        Some(url) => PathBuf::from(url.0.trim_start_matches("sqlite://")),
-        None => {
-            make_private(&config.data_dir)?;
-            config.data_file("directory.db")
-        }
-    };
+    make_private(&config.data_dir)?;
+    let path = config.database_url.as_ref().map_or_else(
+        || config.data_file("directory.db"),
+        |url| PathBuf::from(url.0.trim_start_matches("sqlite://")),
+    );
     Ok(Sqlite::open(&path).await?)
 }
 

@@ -54,3 +54,6 @@ pub fn router(app: Arc<App>) -> Router {
         .layer(from_fn_with_state(app.clone(), arrival::receive))
         .with_state(app)
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,6 +81,9 @@ impl Default for PasswordPool {
 }
 
 /// Hashes a password: Argon2id with a random salt, PHC string format.
+///
+/// # Panics
+/// Never: the parameters are constants.
 #[must_use]
 pub fn hash(password: &[u8]) -> String {
     argon2()

@@ -8,8 +8,8 @@
 use std::borrow::Cow;
 
 use jwt_compact::{Algorithm, AlgorithmExt as _, AlgorithmSignature, UntrustedToken};
-use serde::de::DeserializeOwned;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::jwk::{Alg, PublicJwk};

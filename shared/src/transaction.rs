@@ -160,7 +160,10 @@ mod tests {
         let sealed = transaction().seal(&key, &id, [2; 24]).unwrap();
         let open = |id: &TransactionId, cookie, now| Transaction::open(&key, id, cookie, now);
         assert_eq!(open(&id, Some(&sealed), NOW.plus(599)), Ok(transaction()));
-        assert_eq!(open(&id, Some(&sealed), NOW.plus(600)), Err(TransactionError::Expired { query: transaction().query }));
+        assert_eq!(
+            open(&id, Some(&sealed), NOW.plus(600)),
+            Err(TransactionError::Expired { query: transaction().query })
+        );
         let other = TransactionId::new([3; 12]);
         assert_eq!(open(&other, Some(&sealed), NOW), Err(TransactionError::Lost));
         assert_eq!(open(&id, None, NOW), Err(TransactionError::Lost));

@@ -22,7 +22,7 @@ use crate::{clock, server_secret};
 const RELOAD_EVERY: Duration = Duration::from_secs(5);
 
 /// How often the embedded store is swept of rows that have ended.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
+const SWEEP_EVERY: Duration = Duration::from_mins(1);
 
 /// Serves until the process is asked to end.
 ///

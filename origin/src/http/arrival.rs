@@ -10,8 +10,8 @@ use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW,
-    CONTENT_TYPE, COOKIE, HeaderName, HeaderValue, ORIGIN, STRICT_TRANSPORT_SECURITY, VARY,
-    X_CONTENT_TYPE_OPTIONS,
+    CONTENT_TYPE, COOKIE, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER, STRICT_TRANSPORT_SECURITY,
+    VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode};
@@ -139,15 +139,9 @@ pub async fn receive(State(app): State<Arc<App>>, request: Request, next: Next) 
     let origin = request.headers().get(ORIGIN).cloned();
     let mut request_id = base64url(&clock::random::<12>());
     let mut response = match arrive(&app, request, endpoint, &mut request_id).await {
-        Ok(arrived) => match tokio::time::timeout(ANSWER_IN, next.run(arrived)).await {
-            Ok(response) => response,
-            Err(_) => {
-                let mut response =
-                    HttpError::OAuth(OAuthError::temporarily_unavailable()).into_response();
-                response.extensions_mut().insert(Cause("the answer took too long".to_owned()));
-                response
-            }
-        },
+        Ok(arrived) => {
+            tokio::time::timeout(ANSWER_IN, next.run(arrived)).await.unwrap_or_else(|_| too_late())
+        }
         Err(response) => response,
     };
     finish(&app, &mut response, endpoint, origin.as_ref(), &request_id).await;
@@ -170,6 +164,13 @@ pub async fn receive(State(app): State<Arc<App>>, request: Request, next: Next) 
     )
     .increment(1);
     response
+}
+
+/// Answers instead of a handler that took too long; what it did, it may have done.
+fn too_late() -> Response {
+    let mut response = HttpError::OAuth(OAuthError::temporarily_unavailable()).into_response();
+    response.extensions_mut().insert(Cause("the answer took too long".to_owned()));
+    answer::with_header(response, RETRY_AFTER, "2")
 }
 
 /// Checks what needs no handler, and reads the rest of the request.

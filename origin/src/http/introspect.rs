@@ -22,26 +22,27 @@ use crate::app::App;
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Introspection {
-    Inactive {
-        active: bool,
-    },
-    Active {
-        active: bool,
-        iss: String,
-        sub: String,
-        client_id: String,
-        scope: Scope,
-        exp: UnixTime,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        iat: Option<UnixTime>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        aud: Option<Audience>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        jti: Option<String>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        token_type: Option<&'static str>,
-        username: String,
-    },
+    Inactive { active: bool },
+    Active(Box<Told>),
+}
+
+#[derive(Serialize)]
+struct Told {
+    active: bool,
+    iss: String,
+    sub: String,
+    client_id: String,
+    scope: Scope,
+    exp: UnixTime,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iat: Option<UnixTime>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aud: Option<Audience>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jti: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_type: Option<&'static str>,
+    username: String,
 }
 
 const INACTIVE: Introspection = Introspection::Inactive { active: false };
@@ -50,6 +51,9 @@ const INACTIVE: Introspection = Introspection::Inactive { active: false };
 ///
 /// A refresh token is looked up only with `token_type_hint=refresh_token`: a resource server that
 /// asks about what it was handed as an access token never hears `active` for another kind.
+///
+/// # Errors
+/// `invalid_request`, `invalid_client`; unavailable.
 pub async fn introspect(
     State(app): State<Arc<App>>,
     incoming: Incoming,
@@ -84,7 +88,7 @@ async fn of_access_token(
         return Ok(INACTIVE);
     };
     let Some(user) = app.known.user(&grant.user_id).await? else { return Ok(INACTIVE) };
-    Ok(Introspection::Active {
+    Ok(Introspection::Active(Box::new(Told {
         active: true,
         iss: token.claims.iss,
         sub: token.claims.sub,
@@ -96,7 +100,7 @@ async fn of_access_token(
         jti: Some(token.claims.jti),
         token_type: Some("Bearer"),
         username: user.username.clone(),
-    })
+    })))
 }
 
 async fn of_refresh_token(
@@ -112,7 +116,7 @@ async fn of_refresh_token(
     let grant = app.store.find_refresh(&token.grant_id(), &token.digest(), incoming.now).await?;
     let Some(grant) = grant else { return Ok(INACTIVE) };
     let Some(user) = app.known.user(&grant.user_id).await? else { return Ok(INACTIVE) };
-    Ok(Introspection::Active {
+    Ok(Introspection::Active(Box::new(Told {
         active: true,
         iss: app.issuer.as_str().to_owned(),
         sub: grant.user_id.0,
@@ -124,5 +128,5 @@ async fn of_refresh_token(
         jti: None,
         token_type: None,
         username: user.username.clone(),
-    })
+    })))
 }

@@ -37,8 +37,13 @@ async fn answered(app: &App, incoming: &Incoming) -> Result<Response, HttpError>
     let request = LogoutRequest::parse(&params)?;
     let hint = hint(app, incoming, &request)?;
     let client = client(app, &request, hint.as_ref()).await?;
-    let session = sign_in::session(app, incoming).await?;
-    let Some(session) = session else { return Ok(signed_out(app, &request, client.as_ref())) };
+    let Some(session) = sign_in::session(app, incoming).await? else {
+        // An earlier logout may have ended the session and lost its answer: finish what it began.
+        if let Some(digest) = sign_in::session_digest(app, incoming) {
+            end(app, incoming, &digest).await?;
+        }
+        return Ok(signed_out(app, &request, client.as_ref()));
+    };
     let expected = hint.is_some_and(|hint| hint.sub == session.user_id.0);
     if expected || confirmed(app, incoming, &params, &session)? {
         end(app, incoming, &session.digest).await?;

@@ -13,6 +13,9 @@ use super::protected;
 use crate::app::App;
 
 /// Tells who the access token speaks for, whatever its scope.
+///
+/// # Errors
+/// A Bearer challenge; unavailable.
 pub async fn me(State(app): State<Arc<App>>, incoming: Incoming) -> Result<Response, HttpError> {
     let protected::Protected { token, user, .. } = protected::check(&app, &incoming, None).await?;
     let body = json!({
@@ -29,6 +32,9 @@ pub async fn me(State(app): State<Arc<App>>, incoming: Incoming) -> Result<Respo
 
 /// Revokes the grant of the access token that is presented: its refresh tokens and every access
 /// token.
+///
+/// # Errors
+/// A Bearer challenge; unavailable.
 pub async fn logout(
     State(app): State<Arc<App>>,
     incoming: Incoming,

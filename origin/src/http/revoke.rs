@@ -18,6 +18,9 @@ use crate::app::App;
 ///
 /// Tokens that are unknown, expired, malformed or another client's are answered alike, with 200,
 /// and nothing is revoked (RFC 7009 §2.2). The hint is not needed, and ignored.
+///
+/// # Errors
+/// `invalid_request`, `invalid_client`; unavailable, when nothing is known to be revoked.
 pub async fn revoke(
     State(app): State<Arc<App>>,
     incoming: Incoming,

@@ -25,6 +25,9 @@ use crate::store::GrantRecord;
 /// Issues tokens.
 ///
 /// Checks, in order: the form, the client, its right to the grant, then the grant itself.
+///
+/// # Errors
+/// Those of RFC 6749 §5.2; throttled; unavailable.
 pub async fn token(State(app): State<Arc<App>>, incoming: Incoming) -> Result<Response, HttpError> {
     let form = client::form(&incoming)?;
     let request = TokenRequest::parse(&form)?;

@@ -28,6 +28,9 @@ struct Claims<'a> {
 }
 
 /// Tells what the access token's scope allows about its user.
+///
+/// # Errors
+/// A Bearer challenge; unavailable.
 pub async fn userinfo(
     State(app): State<Arc<App>>,
     incoming: Incoming,

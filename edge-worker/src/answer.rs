@@ -1,0 +1,260 @@
+//! Answers: the one place where a refusal becomes a response.
+
+use std::borrow::Cow;
+
+use js_sys::ArrayBuffer;
+use shared::authorize::ErrorRedirect;
+use shared::bearer;
+use shared::client_auth;
+use shared::endpoint::Endpoint;
+use shared::error::{ErrorCode, OAuthError};
+use shared::issuer::Issuer;
+use shared::page::{ErrorKind, ErrorPage};
+use wasm_bindgen::JsValue;
+use web_sys::{Headers, Response, ResponseInit};
+
+/// Seconds after which a client is asked to try again when something is away.
+const RETRY_IN: &str = "2";
+
+/// An answer that is not sent yet.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    status: u16,
+    headers: Vec<(&'static str, Cow<'static, str>)>,
+    body: Body,
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(crate) enum Body {
+    /// None.
+    Empty,
+    /// Text that was made here.
+    Text(String),
+    /// Bytes of the origin, which are passed on without a look at them.
+    Buffer(ArrayBuffer),
+}
+
+/// Why a request goes no further than the edge.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// Said as JSON, or on a page where people look.
+    OAuth(OAuthError),
+    /// Said as JSON, with a Bearer challenge.
+    Bearer {
+        /// What is wrong with the token; `None` when there is none.
+        error: Option<OAuthError>,
+        /// The scope that the endpoint needs.
+        scope: Option<&'static str>,
+    },
+    /// Said to the client by way of the browser.
+    Redirect(Box<ErrorRedirect>),
+    /// The origin is away. The reason was logged where it was met.
+    Unavailable,
+}
+
+impl From<OAuthError> for Refusal {
+    fn from(error: OAuthError) -> Self {
+        Self::OAuth(error)
+    }
+}
+
+impl Refusal {
+    /// Answers for it: with a page where `endpoint` shows pages, else with JSON.
+    pub(crate) fn into_answer(
+        self,
+        endpoint: Option<Endpoint>,
+        issuer: &Issuer,
+        request_id: &str,
+    ) -> Answer {
+        let is_page = endpoint.is_some_and(Endpoint::is_page);
+        match self {
+            Self::OAuth(error) if is_page => error_page(&error, request_id),
+            Self::OAuth(error) => oauth_error(&error),
+            Self::Bearer { error, scope } => bearer_error(error, scope),
+            Self::Redirect(error) => error_redirect(&error, issuer),
+            Self::Unavailable => {
+                let error = OAuthError::temporarily_unavailable();
+                let answer =
+                    if is_page { error_page(&error, request_id) } else { oauth_error(&error) };
+                answer.with("Retry-After", RETRY_IN)
+            }
+        }
+    }
+}
+
+impl Answer {
+    /// Makes an answer with nothing but a status.
+    pub(crate) const fn new(status: u16, body: Body) -> Self {
+        Self { status, headers: Vec::new(), body }
+    }
+
+    /// Makes an answer without a body that is not to be stored.
+    pub(crate) fn empty(status: u16) -> Self {
+        Self::new(status, Body::Empty).no_store()
+    }
+
+    /// Makes an answer of JSON that is not to be stored.
+    pub(crate) fn json(status: u16, text: String) -> Self {
+        Self::new(status, Body::Text(text)).with("Content-Type", "application/json").no_store()
+    }
+
+    /// Makes an answer of JSON that anybody may keep for `max_age` seconds.
+    pub(crate) fn public_json(text: String, max_age: u64) -> Self {
+        Self::new(200, Body::Text(text))
+            .with("Content-Type", "application/json")
+            .with("Cache-Control", format!("public, max-age={max_age}"))
+    }
+
+    /// Sets a header; replaces what it was.
+    #[must_use]
+    pub(crate) fn with(
+        mut self,
+        name: &'static str,
+        value: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        self.headers.retain(|(known, _)| *known != name);
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Adds a header beside what is there.
+    pub(crate) fn append(&mut self, name: &'static str, value: String) {
+        self.headers.push((name, value.into()));
+    }
+
+    /// Takes the body away, for `HEAD`.
+    #[must_use]
+    pub(crate) fn without_body(mut self) -> Self {
+        self.body = Body::Empty;
+        self
+    }
+
+    fn no_store(self) -> Self {
+        self.with("Cache-Control", "no-store").with("Pragma", "no-cache")
+    }
+
+    /// Hands the answer to the platform.
+    ///
+    /// # Errors
+    /// What the platform says of a status or header that it does not take.
+    pub(crate) fn into_response(self) -> Result<Response, JsValue> {
+        let headers = Headers::new()?;
+        for (name, value) in &self.headers {
+            headers.append(name, value)?;
+        }
+        let init = ResponseInit::new();
+        init.set_status(self.status);
+        init.set_headers_headers(&headers);
+        match self.body {
+            Body::Empty => Response::new_with_opt_str_and_init(None, &init),
+            Body::Text(text) => Response::new_with_opt_str_and_init(Some(&text), &init),
+            Body::Buffer(buffer) => {
+                Response::new_with_opt_buffer_source_and_init(Some(&buffer), &init)
+            }
+        }
+    }
+}
+
+fn oauth_error(error: &OAuthError) -> Answer {
+    let answer = Answer::json(error.status(), error.to_json());
+    if error.code() == ErrorCode::InvalidClient && error.status() == 401 {
+        return answer.with("WWW-Authenticate", client_auth::CHALLENGE);
+    }
+    answer
+}
+
+fn bearer_error(error: Option<OAuthError>, scope: Option<&'static str>) -> Answer {
+    let Some(error) = error else {
+        let told = OAuthError::new(ErrorCode::InvalidToken, "an access token is needed");
+        return Answer::json(401, told.to_json()).with("WWW-Authenticate", bearer::challenge());
+    };
+    Answer::json(error.status(), error.to_json())
+        .with("WWW-Authenticate", bearer::error_challenge(&error, scope))
+}
+
+/// Sends an error to the client by way of the browser, with 303: whatever the method was, the next
+/// one is `GET` (RFC 9700 §4.12).
+fn error_redirect(error: &ErrorRedirect, issuer: &Issuer) -> Answer {
+    Answer::empty(303)
+        .with("Location", error.location(issuer))
+        .with("Referrer-Policy", "no-referrer")
+}
+
+fn error_page(error: &OAuthError, request_id: &str) -> Answer {
+    let kind = match error.status() {
+        403 => ErrorKind::Forbidden,
+        404 => ErrorKind::NotFound,
+        429 => ErrorKind::Throttled,
+        503 => ErrorKind::Unavailable,
+        _ => ErrorKind::BadRequest,
+    };
+    let sentence = kind.sentence();
+    let code = error.code().as_str();
+    let page = ErrorPage { kind, sentence, code, request_id, back: None }.render();
+    Answer::new(error.status(), Body::Text(page.html))
+        .with("Content-Type", "text/html; charset=utf-8")
+        .no_store()
+        .with("Content-Security-Policy", page.content_security_policy)
+        .with("Referrer-Policy", "no-referrer")
+        .with("X-Frame-Options", "DENY")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(refusal: impl Into<Refusal>, endpoint: Endpoint) -> Answer {
+        let issuer = Issuer::parse("https://id.example").unwrap();
+        refusal.into().into_answer(Some(endpoint), &issuer, "request-1")
+    }
+
+    fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
+        let mut values = answer.headers.iter().filter(|(known, _)| *known == name);
+        let first = values.next().map(|(_, value)| value.as_ref());
+        assert!(values.next().is_none(), "{name} stands once");
+        first
+    }
+
+    #[test]
+    fn clients_get_json_and_people_get_pages() {
+        let error = OAuthError::invalid_request("x");
+        let json = answer(error, Endpoint::Token);
+        assert_eq!(json.status, 400);
+        assert_eq!(header(&json, "Content-Type"), Some("application/json"));
+        assert_eq!(header(&json, "Cache-Control"), Some("no-store"));
+        assert_eq!(header(&json, "Pragma"), Some("no-cache"));
+        let page = answer(error, Endpoint::Authorize);
+        assert_eq!(page.status, 400);
+        assert_eq!(header(&page, "Content-Type"), Some("text/html; charset=utf-8"));
+        assert_eq!(header(&page, "X-Frame-Options"), Some("DENY"));
+        assert!(matches!(page.body, Body::Text(html) if html.contains("request-1")));
+    }
+
+    #[test]
+    fn a_401_names_how_to_authenticate() {
+        let client = answer(OAuthError::invalid_client(), Endpoint::Token);
+        assert_eq!(client.status, 401);
+        assert_eq!(
+            header(&client, "WWW-Authenticate"),
+            Some("Basic realm=\"cadence\", charset=\"UTF-8\"")
+        );
+        let nobody = answer(Refusal::Bearer { error: None, scope: None }, Endpoint::Me);
+        assert_eq!(nobody.status, 401);
+        assert_eq!(header(&nobody, "WWW-Authenticate"), Some("Bearer realm=\"cadence\""));
+        let error = Some(bearer::insufficient_scope());
+        let scope = Some("openid");
+        let small = answer(Refusal::Bearer { error, scope }, Endpoint::Userinfo);
+        assert_eq!(small.status, 403);
+        assert!(header(&small, "WWW-Authenticate").unwrap().ends_with("scope=\"openid\""));
+    }
+
+    #[test]
+    fn what_is_away_may_come_back() {
+        for endpoint in [Endpoint::Token, Endpoint::Login] {
+            let away = answer(Refusal::Unavailable, endpoint);
+            assert_eq!(away.status, 503);
+            assert_eq!(header(&away, "Retry-After"), Some("2"));
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Settings: the only reader of the worker's bindings.
+
+use std::cell::OnceCell;
+use std::rc::Rc;
+
+use shared::cors::WebOrigin;
+use shared::issuer::Issuer;
+use shared::metadata::ProviderMetadata;
+use shared::secret::MacKey;
+use shared::signed_request;
+use worker::Env;
+
+/// Everything that can be set, and what follows from it.
+pub(crate) struct Config {
+    /// `CADENCE_ISSUER`: where the world finds this server.
+    pub(crate) issuer: Issuer,
+    /// `CADENCE_ORIGIN_URL`: where the edge finds the origin; without a trailing slash.
+    pub(crate) origin_url: String,
+    /// `CADENCE_CORS_ORIGINS`: browser origins that may call the API, beside those of the clients.
+    pub(crate) cors_origins: Vec<WebOrigin>,
+    /// `CADENCE_TRUST_CF_CONNECTING_IP`: whether the header `CF-Connecting-IP` names the client.
+    pub(crate) trust_connecting_ip: TrustConnectingIp,
+    /// Signs requests to the origin; derived from `CADENCE_EDGE_SECRET`.
+    pub(crate) edge_key: MacKey,
+    /// The discovery document, as the origin writes it.
+    pub(crate) metadata: String,
+}
+
+/// When `CF-Connecting-IP` is believed. The platform sets it over whatever a client sends; a bare
+/// workerd passes the client's own through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TrustConnectingIp {
+    /// On the platform, which is told by `request.cf`: the default.
+    OnPlatform,
+    /// Behind a proxy that sets it.
+    Always,
+    /// Nowhere.
+    Never,
+}
+
+/// A setting that cannot be used: names the key, never its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BadSetting {
+    /// The key.
+    pub(crate) key: &'static str,
+    /// What it takes.
+    pub(crate) takes: &'static str,
+}
+
+/// The edge secret of the development settings in `wrangler.toml`: everybody knows it, so only an
+/// issuer on a loopback host may use it.
+const DEVELOPMENT_EDGE_SECRET: &str = "development-only-edge-secret";
+
+/// Bytes that the edge secret has at least.
+const SECRET_LEN: usize = 24;
+
+thread_local! {
+    static CONFIG: OnceCell<Result<Rc<Config>, BadSetting>> = const { OnceCell::new() };
+}
+
+impl Config {
+    /// Returns the settings of this isolate, read once: bindings do not change while one lives.
+    ///
+    /// # Errors
+    /// [`BadSetting`].
+    pub(crate) fn of(env: &Env) -> Result<Rc<Self>, BadSetting> {
+        let binding =
+            |key: &str| js_sys::Reflect::get(env, &key.into()).ok().and_then(|it| it.as_string());
+        CONFIG.with(|config| config.get_or_init(|| Self::parse(binding).map(Rc::new)).clone())
+    }
+
+    /// Makes the settings from named values.
+    ///
+    /// # Errors
+    /// [`BadSetting`].
+    fn parse(setting: impl Fn(&str) -> Option<String>) -> Result<Self, BadSetting> {
+        let text = |key| setting(key).filter(|text| !text.is_empty());
+        let bad = |key, takes| BadSetting { key, takes };
+        let issuer = text("CADENCE_ISSUER").and_then(|text| Issuer::parse(&text).ok()).ok_or(
+            bad("CADENCE_ISSUER", "https://host[:port], or http:// on a loopback host, no path"),
+        )?;
+        let origin_url = text("CADENCE_ORIGIN_URL")
+            .and_then(|url| origin_url(&url))
+            .ok_or(bad("CADENCE_ORIGIN_URL", "http(s)://host[:port] without a path"))?;
+        let edge_secret = text("CADENCE_EDGE_SECRET")
+            .filter(|secret| secret.len() >= SECRET_LEN)
+            .ok_or(bad("CADENCE_EDGE_SECRET", "at least 24 bytes, the same as the origin's"))?;
+        if edge_secret == DEVELOPMENT_EDGE_SECRET && !issuer.is_loopback_http() {
+            return Err(bad(
+                "CADENCE_EDGE_SECRET",
+                "a secret of its own: the one of development is known to everybody",
+            ));
+        }
+        let cors_origins = cors_origins(&text("CADENCE_CORS_ORIGINS").unwrap_or_default()).ok_or(
+            bad("CADENCE_CORS_ORIGINS", "browser origins (https://host[:port]) between commas"),
+        )?;
+        let trust_connecting_ip = match text("CADENCE_TRUST_CF_CONNECTING_IP").as_deref() {
+            None => TrustConnectingIp::OnPlatform,
+            Some("true") => TrustConnectingIp::Always,
+            Some("false") => TrustConnectingIp::Never,
+            Some(_) => return Err(bad("CADENCE_TRUST_CF_CONNECTING_IP", "true or false")),
+        };
+        let metadata = serde_json::to_string(&ProviderMetadata::new(&issuer))
+            .map_err(|_| bad("CADENCE_ISSUER", "an issuer that JSON can hold"))?;
+        let edge_key = signed_request::key(edge_secret.as_bytes());
+        Ok(Self { issuer, origin_url, cors_origins, trust_connecting_ip, edge_key, metadata })
+    }
+}
+
+/// Reads the origin's URL: a scheme and an authority, nothing behind them.
+fn origin_url(text: &str) -> Option<String> {
+    let (scheme, authority) = text.split_once("://")?;
+    let authority = authority.strip_suffix('/').unwrap_or(authority);
+    let is_plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':' | b'[' | b']');
+    let good = matches!(scheme, "http" | "https")
+        && !authority.is_empty()
+        && authority.bytes().all(is_plain);
+    good.then(|| format!("{scheme}://{authority}"))
+}
+
+/// Reads browser origins between commas.
+fn cors_origins(text: &str) -> Option<Vec<WebOrigin>> {
+    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    items.map(|item| WebOrigin::parse(item).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: [(&str, &str); 4] = [
+        ("CADENCE_ISSUER", "http://localhost:8787"),
+        ("CADENCE_ORIGIN_URL", "http://127.0.0.1:8888/"),
+        ("CADENCE_EDGE_SECRET", DEVELOPMENT_EDGE_SECRET),
+        ("CADENCE_CORS_ORIGINS", "https://app.example, http://localhost:5173,"),
+    ];
+
+    fn parse(changes: &[(&str, &str)]) -> Result<Config, BadSetting> {
+        Config::parse(|key| {
+            let mut pairs = changes.iter().chain(&GOOD);
+            pairs.find(|(name, _)| *name == key).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn the_development_settings_are_good() {
+        let config = parse(&[]).ok().unwrap();
+        assert_eq!(config.issuer.as_str(), "http://localhost:8787");
+        assert_eq!(config.origin_url, "http://127.0.0.1:8888");
+        assert_eq!(config.cors_origins.len(), 2);
+        assert_eq!(config.trust_connecting_ip, TrustConnectingIp::OnPlatform);
+        assert!(config.metadata.starts_with(r#"{"issuer":"http://localhost:8787","#));
+    }
+
+    #[test]
+    fn a_bad_setting_is_named() {
+        for (key, value) in [
+            ("CADENCE_ISSUER", ""),
+            ("CADENCE_ISSUER", "https://id.example/"),
+            ("CADENCE_ISSUER", "http://id.example"),
+            ("CADENCE_ORIGIN_URL", ""),
+            ("CADENCE_ORIGIN_URL", "127.0.0.1:8888"),
+            ("CADENCE_ORIGIN_URL", "http://127.0.0.1:8888/path"),
+            ("CADENCE_ORIGIN_URL", "http://user@origin"),
+            ("CADENCE_EDGE_SECRET", ""),
+            ("CADENCE_EDGE_SECRET", "short"),
+            ("CADENCE_CORS_ORIGINS", "*"),
+            ("CADENCE_CORS_ORIGINS", "https://app.example/"),
+            ("CADENCE_TRUST_CF_CONNECTING_IP", "yes"),
+        ] {
+            let refused = parse(&[(key, value)]).err().map(|bad| bad.key);
+            assert_eq!(refused, Some(key), "{key}={value}");
+        }
+    }
+
+    #[test]
+    fn the_secret_of_development_stays_there() {
+        let refused = parse(&[("CADENCE_ISSUER", "https://id.example")]).err();
+        assert_eq!(refused.map(|bad| bad.key), Some("CADENCE_EDGE_SECRET"));
+        let own = [
+            ("CADENCE_ISSUER", "https://id.example"),
+            ("CADENCE_EDGE_SECRET", "a secret that nobody else knows"),
+        ];
+        assert!(parse(&own).is_ok());
+    }
+}

@@ -1,0 +1,313 @@
+//! The only outbound requests: signed, to the origin, never further.
+
+use core::net::IpAddr;
+
+use js_sys::{ArrayBuffer, Uint8Array};
+use shared::endpoint::Endpoint;
+use shared::error::OAuthError;
+use shared::secret::{Sha256Digest, base64url};
+use shared::signed_request::{self, EdgeStatement, RequestParts};
+use wasm_bindgen::{JsCast as _, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{AbortSignal, Headers, Request, RequestInit, RequestRedirect, Response};
+
+use crate::answer::{Answer, Body, Refusal};
+use crate::config::Config;
+use crate::incoming::Incoming;
+use crate::{platform, route};
+
+/// How long a forwarded request may take, milliseconds.
+const FORWARD_IN_MS: u32 = 5_000;
+
+/// How long a request of the edge itself may take, milliseconds: somebody's request may wait for
+/// it and be forwarded afterwards.
+const LOAD_IN_MS: u32 = 2_000;
+
+/// The request headers that go up; all others stay here, so that nothing which only a proxy or the
+/// platform may say (`Forwarded`, `X-Forwarded-*`, `CF-*`) and nothing hop-by-hop gets through.
+const UP: [&str; 11] = [
+    "Authorization",
+    "Content-Type",
+    "Accept",
+    "Accept-Language",
+    "Cookie",
+    "Origin",
+    "Sec-Fetch-Site",
+    "Sec-Fetch-Mode",
+    "Sec-Fetch-Dest",
+    "Sec-Fetch-User",
+    "User-Agent",
+];
+
+/// The response headers that come down, beside `Set-Cookie`. CORS headers are not among them: the
+/// edge sets its own.
+const DOWN: [&str; 16] = [
+    "Content-Type",
+    "Cache-Control",
+    "Pragma",
+    "Location",
+    "WWW-Authenticate",
+    "Retry-After",
+    "Content-Security-Policy",
+    "Referrer-Policy",
+    "X-Frame-Options",
+    "X-Content-Type-Options",
+    "Strict-Transport-Security",
+    "ETag",
+    "X-Request-Id",
+    "Vary",
+    "Allow",
+    "Content-Language",
+];
+
+/// What the origin said to a request of the edge itself.
+pub(crate) enum Loaded {
+    /// Nothing new.
+    NotModified,
+    /// Text, and its `ETag`.
+    Text {
+        /// The body.
+        text: String,
+        /// The tag, if there is one.
+        etag: Option<String>,
+    },
+}
+
+/// Forwards a request as it came and returns the origin's answer.
+///
+/// Checks of the answer, in order: that it is the origin's own (it names the request as the edge
+/// does, which no proxy in between would), that its status is none of something broken, that JSON
+/// is JSON where clients expect it.
+/// **Does NOT** follow redirects, and does NOT try again.
+///
+/// # Errors
+/// [`Refusal::Unavailable`] when there is no such answer within 5 seconds.
+pub(crate) async fn forward(
+    config: &Config,
+    incoming: &Incoming,
+    endpoint: Endpoint,
+) -> Result<Answer, Refusal> {
+    let outgoing = Outgoing {
+        method: &incoming.method,
+        target: &incoming.target,
+        body: (incoming.method == "POST").then_some(incoming.body.as_slice()),
+        client_address: incoming.client_address,
+        request_id: &incoming.request_id,
+        deadline_ms: FORWARD_IN_MS,
+    };
+    let copy = |headers: &Headers| {
+        for name in UP {
+            if let Some(value) = incoming.headers.get(name)? {
+                headers.set(name, &value)?;
+            }
+        }
+        Ok(())
+    };
+    let response = send(config, &outgoing, copy).await?;
+    let status = response.status();
+    let away = |cause: &str| {
+        let Outgoing { method, request_id, .. } = outgoing;
+        let path = endpoint.path();
+        platform::log(&format!("origin: {method} {path}: {cause} ({status}, {request_id})"));
+        Refusal::Unavailable
+    };
+    if status >= 500 && status != 503 {
+        return Err(away("a server error"));
+    }
+    let body: ArrayBuffer = match response.array_buffer() {
+        Ok(body) => JsFuture::from(body).await.map_err(|_| away("the body broke off"))?.into(),
+        Err(_) => return Err(away("there is no body to read")),
+    };
+    let headers = response.headers();
+    let content_type = headers.get("Content-Type").ok().flatten().unwrap_or_default();
+    let is_empty = body.byte_length() == 0;
+    if !is_expected(endpoint, status, &content_type, is_empty || incoming.method == "HEAD") {
+        return Err(away("neither JSON nor a page"));
+    }
+    let mut answer = Answer::new(status, if is_empty { Body::Empty } else { Body::Buffer(body) });
+    for name in DOWN {
+        if let Ok(Some(value)) = headers.get(name) {
+            answer.append(name, value);
+        }
+    }
+    for cookie in set_cookies(&headers) {
+        answer.append("Set-Cookie", cookie);
+    }
+    Ok(answer)
+}
+
+/// Asks the origin for something that the edge keeps.
+///
+/// # Errors
+/// [`Refusal::Unavailable`] when there is no answer of the origin's within 2 seconds.
+pub(crate) async fn load(
+    config: &Config,
+    target: &str,
+    etag: Option<&str>,
+) -> Result<Loaded, Refusal> {
+    let request_id = base64url(&platform::random::<16>().ok_or(Refusal::Unavailable)?);
+    let outgoing = Outgoing {
+        method: "GET",
+        target,
+        body: None,
+        client_address: None,
+        request_id: &request_id,
+        deadline_ms: LOAD_IN_MS,
+    };
+    let set = |headers: &Headers| match etag {
+        Some(etag) => headers.set("If-None-Match", etag),
+        None => Ok(()),
+    };
+    let response = send(config, &outgoing, set).await?;
+    let status = response.status();
+    let away = |cause: &str| {
+        platform::log(&format!("origin: GET {target}: {cause} ({status}, {request_id})"));
+        Refusal::Unavailable
+    };
+    match status {
+        304 => Ok(Loaded::NotModified),
+        200 => {
+            let text = response.text().map_err(|_| away("there is no body to read"))?;
+            let text = JsFuture::from(text).await.map_err(|_| away("the body broke off"))?;
+            let text = text.as_string().ok_or_else(|| away("the body is not text"))?;
+            Ok(Loaded::Text { text, etag: response.headers().get("ETag").ok().flatten() })
+        }
+        _ => Err(away("not what was asked for")),
+    }
+}
+
+/// A request on its way up.
+struct Outgoing<'a> {
+    method: &'a str,
+    target: &'a str,
+    body: Option<&'a [u8]>,
+    client_address: Option<IpAddr>,
+    request_id: &'a str,
+    deadline_ms: u32,
+}
+
+/// Signs and sends a request; returns only answers that the origin itself has written.
+async fn send(
+    config: &Config,
+    outgoing: &Outgoing<'_>,
+    set_headers: impl FnOnce(&Headers) -> Result<(), JsValue>,
+) -> Result<Response, Refusal> {
+    let request = match prepare(config, outgoing, set_headers) {
+        Ok(Some(request)) => request,
+        // The URL is one that the platform does not send as it came: it has no place here.
+        Ok(None) => return Err(OAuthError::invalid_request("the URL is malformed").into()),
+        Err(error) => return Err(away(outgoing, &error)),
+    };
+    let response = JsFuture::from(platform::global().fetch_with_request(&request)).await;
+    let response: Response = response.map_err(|error| away(outgoing, &error))?.unchecked_into();
+    let echoed = response.headers().get("X-Request-Id").ok().flatten();
+    if echoed.as_deref() != Some(outgoing.request_id) {
+        return Err(away(outgoing, &"the answer is not the origin's own".into()));
+    }
+    Ok(response)
+}
+
+fn away(outgoing: &Outgoing<'_>, cause: &JsValue) -> Refusal {
+    let path = route::split(outgoing.target).0;
+    let cause = cause.as_string().unwrap_or_else(|| format!("{cause:?}"));
+    platform::log(&format!("origin: {} {path}: {cause} ({})", outgoing.method, outgoing.request_id));
+    Refusal::Unavailable
+}
+
+/// Makes the signed request; `None` when its URL does not stay as it is.
+fn prepare(
+    config: &Config,
+    outgoing: &Outgoing<'_>,
+    set_headers: impl FnOnce(&Headers) -> Result<(), JsValue>,
+) -> Result<Option<Request>, JsValue> {
+    let init = RequestInit::new();
+    init.set_method(outgoing.method);
+    init.set_redirect(RequestRedirect::Manual);
+    init.set_signal(Some(&AbortSignal::timeout_with_u32(outgoing.deadline_ms)));
+    if let Some(body) = outgoing.body {
+        init.set_body_opt_u8_array(Some(&Uint8Array::from(body)));
+    }
+    let url = format!("{}{}", config.origin_url, outgoing.target);
+    let request = Request::new_with_str_and_init(&url, &init)?;
+    if route::target(&request.url()) != outgoing.target {
+        return Ok(None);
+    }
+    let nonce = platform::random().ok_or("there is no randomness")?;
+    let statement = EdgeStatement {
+        signed_at: platform::now(),
+        nonce,
+        client_address: outgoing.client_address,
+    };
+    let parts = RequestParts {
+        method: outgoing.method,
+        target: outgoing.target,
+        body: Sha256Digest::of(outgoing.body.unwrap_or_default()),
+    };
+    let headers = request.headers();
+    set_headers(&headers)?;
+    headers.set("X-Request-Id", outgoing.request_id)?;
+    headers.set(signed_request::HEADER, &statement.sign(&config.edge_key, &parts))?;
+    Ok(Some(request))
+}
+
+/// Tells whether an answer is of a kind that the endpoint gives.
+///
+/// A page endpoint says that something is away on a page of its own or by a redirect; when it does
+/// so in JSON, it was cut short, and the edge says it better.
+fn is_expected(endpoint: Endpoint, status: u16, content_type: &str, is_empty: bool) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    let is_json = essence.eq_ignore_ascii_case("application/json");
+    let is_html = essence.eq_ignore_ascii_case("text/html");
+    if endpoint.is_page() {
+        return is_html || (status != 503 && (is_json || is_empty));
+    }
+    let may_be_empty = match endpoint {
+        Endpoint::Revoke | Endpoint::ApiLogout => true,
+        // What these say is the answer: an empty 200 says nothing.
+        _ => status != 200,
+    };
+    is_json || (is_empty && may_be_empty)
+}
+
+/// Returns each `Set-Cookie` header by itself: joined ones cannot be told apart.
+fn set_cookies(headers: &Headers) -> Vec<String> {
+    let list = js_sys::Reflect::get(headers, &"getSetCookie".into())
+        .ok()
+        .and_then(|method| method.dyn_into::<js_sys::Function>().ok())
+        .and_then(|method| method.call0(headers).ok())
+        .and_then(|list| list.dyn_into::<js_sys::Array>().ok());
+    list.iter().flat_map(js_sys::Array::iter).filter_map(|cookie| cookie.as_string()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_of_another_kind_is_not_the_origins() {
+        use Endpoint::{ApiLogout, Authorize, Revoke, Token};
+        for (endpoint, status, content_type, is_empty, expected) in [
+            (Token, 200, "application/json", false, true),
+            (Token, 200, "application/json; charset=utf-8", false, true),
+            (Token, 400, "application/json", false, true),
+            (Token, 503, "application/json", false, true),
+            (Token, 200, "text/html", false, false),
+            (Token, 502, "text/html", false, false),
+            (Token, 200, "", true, false),
+            (Revoke, 200, "", true, true),
+            (ApiLogout, 204, "", true, true),
+            (Authorize, 303, "", true, true),
+            (Authorize, 400, "text/html; charset=utf-8", false, true),
+            (Authorize, 405, "application/json", false, true),
+            (Authorize, 503, "text/html; charset=utf-8", false, true),
+            (Authorize, 503, "application/json", false, false),
+            (Authorize, 200, "text/plain", false, false),
+        ] {
+            assert_eq!(
+                is_expected(endpoint, status, content_type, is_empty),
+                expected,
+                "{endpoint:?} {status} {content_type}"
+            );
+        }
+    }
+}

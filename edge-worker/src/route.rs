@@ -1,0 +1,109 @@
+//! Where a request leads: path and method in, a [`Route`] out. Pure.
+
+use shared::endpoint::Endpoint;
+
+/// Where a request leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// To an endpoint that has this method.
+    Endpoint(Endpoint),
+    /// To the answer of a CORS preflight.
+    Preflight(Endpoint),
+    /// To an endpoint that does not have this method.
+    MethodNotAllowed(Endpoint),
+    /// Nowhere. `/internal/*` of the origin is nowhere, too: the edge alone asks for it.
+    Nowhere,
+}
+
+impl Route {
+    /// Finds the route of a path, compared as bytes. `is_preflight` tells that the request has the
+    /// two headers of a CORS preflight.
+    pub(crate) fn find(method: &str, path: &str, is_preflight: bool) -> Self {
+        let Some(endpoint) = Endpoint::at(path) else { return Self::Nowhere };
+        if endpoint.methods().contains(&method) {
+            Self::Endpoint(endpoint)
+        } else if method == "OPTIONS" && is_preflight {
+            Self::Preflight(endpoint)
+        } else {
+            Self::MethodNotAllowed(endpoint)
+        }
+    }
+
+    /// Returns the endpoint, if the path is one's.
+    pub(crate) const fn endpoint(self) -> Option<Endpoint> {
+        match self {
+            Self::Endpoint(endpoint)
+            | Self::Preflight(endpoint)
+            | Self::MethodNotAllowed(endpoint) => Some(endpoint),
+            Self::Nowhere => None,
+        }
+    }
+}
+
+/// Returns path and query of an absolute URL, as they stand in it.
+pub(crate) fn target(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let target = rest.find(['/', '?', '#']).and_then(|at| rest.get(at..)).unwrap_or_default();
+    let target = target.split('#').next().unwrap_or_default();
+    if target.is_empty() { "/" } else { target }
+}
+
+/// Splits a target into its path and its query.
+pub(crate) fn split(target: &str) -> (&str, Option<&str>) {
+    target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_of_every_endpoint_is_routed_and_no_other() {
+        for endpoint in Endpoint::ALL {
+            for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "get"] {
+                let expected = if endpoint.methods().contains(&method) {
+                    Route::Endpoint(endpoint)
+                } else {
+                    Route::MethodNotAllowed(endpoint)
+                };
+                assert_eq!(Route::find(method, endpoint.path(), false), expected, "{method}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_preflight_is_told_from_a_mere_options() {
+        let path = "/oauth2/token";
+        assert_eq!(Route::find("OPTIONS", path, true), Route::Preflight(Endpoint::Token));
+        assert_eq!(Route::find("OPTIONS", path, false), Route::MethodNotAllowed(Endpoint::Token));
+        assert_eq!(Route::find("POST", path, true), Route::Endpoint(Endpoint::Token));
+    }
+
+    #[test]
+    fn what_is_no_endpoint_leads_nowhere() {
+        for path in ["/", "", "/internal/clients", "/oauth2/token/", "/OAUTH2/token", "/metrics"] {
+            assert_eq!(Route::find("GET", path, false), Route::Nowhere, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_target_is_path_and_query_as_they_stand() {
+        for (url, expected) in [
+            ("http://h/a/b?c=%2F&d", "/a/b?c=%2F&d"),
+            ("http://h:8787/a?b=http://x/", "/a?b=http://x/"),
+            ("https://h/a#b?c", "/a"),
+            ("https://h", "/"),
+            ("https://h?a=b", "?a=b"),
+            ("/a?b", "/a?b"),
+        ] {
+            assert_eq!(target(url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_query_begins_at_the_first_question_mark() {
+        assert_eq!(split("/a?b?c"), ("/a", Some("b?c")));
+        assert_eq!(split("/a?"), ("/a", Some("")));
+        assert_eq!(split("/a"), ("/a", None));
+    }
+}

@@ -1,0 +1,94 @@
+//! Signatures, checked by the platform's WebCrypto: some fifteen times faster than in wasm.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use js_sys::{Array, JSON, Object, Reflect, Uint8Array};
+use shared::jwk::{Alg, JwkSet, PublicJwk};
+use shared::jwt::{UntrustedJwt, Verdict};
+use wasm_bindgen::{JsCast as _, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{CryptoKey, SubtleCrypto};
+
+use crate::answer::Refusal;
+use crate::platform;
+
+/// A key that was imported, and what it was imported from.
+struct Imported {
+    jwk: PublicJwk,
+    key: CryptoKey,
+}
+
+thread_local! {
+    static IMPORTED: RefCell<HashMap<String, Imported>> = RefCell::new(HashMap::new());
+}
+
+/// Checks the signature of a token with `jwk`, which is of `set`.
+///
+/// Imports each key once in an isolate's life, and forgets those that have left `set`.
+///
+/// # Errors
+/// [`Refusal::Unavailable`] for a key that the platform does not take.
+pub(crate) async fn verify(
+    jwt: &UntrustedJwt<'_>,
+    jwk: &PublicJwk,
+    set: &JwkSet,
+) -> Result<Verdict, Refusal> {
+    let unusable = |error: JsValue| {
+        platform::log(&format!("webcrypto: the key {} cannot be used: {error:?}", jwk.kid));
+        Refusal::Unavailable
+    };
+    let subtle = platform::global().crypto().map_err(unusable)?.subtle();
+    let known = IMPORTED.with_borrow(|imported| {
+        let entry = imported.get(&jwk.kid).filter(|entry| entry.jwk == *jwk);
+        entry.map(|entry| entry.key.clone())
+    });
+    let key = match known {
+        Some(key) => key,
+        None => {
+            let key = import(&subtle, jwk).await.map_err(unusable)?;
+            IMPORTED.with_borrow_mut(|imported| {
+                imported.retain(|kid, _| set.has(kid));
+                let entry = Imported { jwk: jwk.clone(), key: key.clone() };
+                imported.insert(jwk.kid.clone(), entry);
+            });
+            key
+        }
+    };
+    let verdict = subtle.verify_with_object_and_js_u8_array_and_js_u8_array(
+        &algorithm(jwk.alg).map_err(unusable)?,
+        &key,
+        &Uint8Array::from(jwt.signature()),
+        &Uint8Array::from(jwt.signing_input()),
+    );
+    // A signature of a wrong length may be an exception instead of `false`.
+    let is_good = match verdict {
+        Ok(verdict) => JsFuture::from(verdict).await.is_ok_and(|it| it == JsValue::TRUE),
+        Err(_) => false,
+    };
+    Ok(if is_good { Verdict::Good } else { Verdict::Bad })
+}
+
+async fn import(subtle: &SubtleCrypto, jwk: &PublicJwk) -> Result<CryptoKey, JsValue> {
+    let json = serde_json::to_string(&jwk.parameters).map_err(|error| error.to_string())?;
+    let parameters: Object = JSON::parse(&json)?.unchecked_into();
+    let usages = Array::of1(&"verify".into());
+    let algorithm = algorithm(jwk.alg)?;
+    let key =
+        subtle.import_key_with_object("jwk", &parameters, &algorithm, false, &usages)?;
+    Ok(JsFuture::from(key).await?.unchecked_into())
+}
+
+/// Writes an algorithm as WebCrypto wants it, for importing and for verifying.
+fn algorithm(alg: Alg) -> Result<Object, JsValue> {
+    let members: &[(&str, &str)] = match alg {
+        Alg::ES256 => &[("name", "ECDSA"), ("namedCurve", "P-256"), ("hash", "SHA-256")],
+        Alg::EdDsa => &[("name", "Ed25519")],
+        Alg::RS256 => &[("name", "RSASSA-PKCS1-v1_5"), ("hash", "SHA-256")],
+    };
+    let object = Object::new();
+    for (name, value) in members {
+        Reflect::set(&object, &(*name).into(), &(*value).into())?;
+    }
+    Ok(object)
+}

@@ -1,0 +1,373 @@
+//! The whole router over the embedded store: statuses, headers and bodies as clients see them.
+
+use std::sync::Arc;
+
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, Response};
+use insta::assert_snapshot;
+use serde_json::Value;
+use shared::form::{encode, with_query};
+use tempfile::TempDir;
+use tower::ServiceExt as _;
+
+use crate::app::App;
+use crate::cli::{client, user};
+use crate::clock;
+use crate::config::Config;
+use crate::directory::sqlite::Sqlite;
+use crate::directory::{ClientRecord, Directory};
+use crate::grant::tests::client as web_client;
+use crate::http::router;
+use crate::store::embedded::Embedded;
+
+const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+/// Headers that differ from answer to answer.
+const VARYING: [&str; 3] = ["x-request-id", "content-length", "content-security-policy"];
+const PASSWORD: &str = "correct-horse-battery";
+
+struct Server {
+    app: Arc<App>,
+    secret: String,
+    _folder: TempDir,
+}
+
+/// An answer as a client sees it; headers that differ each time are left out.
+struct Answer {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: String,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn cookies(&self) -> String {
+        let cookies = self.headers.iter().filter(|(name, _)| name == "set-cookie");
+        let pairs = cookies.filter_map(|(_, cookie)| cookie.split(';').next());
+        pairs.filter(|pair| !pair.ends_with('=')).collect::<Vec<_>>().join("; ")
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+
+    fn shown(&self) -> String {
+        let headers: Vec<String> = self
+            .headers
+            .iter()
+            .filter(|(name, _)| !VARYING.contains(&name.as_str()))
+            .map(|(name, value)| format!("{name}: {value}"))
+            .collect();
+        format!("{}\n{}\n\n{}", self.status, headers.join("\n"), self.body)
+    }
+
+    /// Returns the value of a hidden field.
+    fn field(&self, name: &str) -> String {
+        let at = self.body.find(&format!("name=\"{name}\"")).unwrap();
+        let value = self.body[at..].split("value=\"").nth(1).unwrap();
+        value.split('"').next().unwrap().to_owned()
+    }
+}
+
+async fn server() -> Server {
+    let folder = TempDir::new().unwrap();
+    let issuer = ("CADENCE_ISSUER".to_owned(), "https://id.example".to_owned());
+    let config = Config::parse("", [issuer]).unwrap();
+    let store = Embedded::open(&folder.path().join("store.db")).await.unwrap();
+    let directory = Sqlite::open(&folder.path().join("directory.db")).await.unwrap();
+    let (record, secret) = client::register(web_client("web"));
+    directory.put_client(&record).await.unwrap();
+    let mut own = web_client("own");
+    own.first_party = true;
+    directory.put_client(&ClientRecord { client: own, ..record }).await.unwrap();
+    let email = Some("alice@example.test".to_owned());
+    let alice = user::register("alice@example.test", email, Some("Alice".into()), PASSWORD);
+    directory.put_user(&alice.unwrap()).await.unwrap();
+    let app = App::new(
+        &config,
+        b"a secret of the tests",
+        Arc::new(store),
+        Arc::new(directory),
+        clock::now(),
+    );
+    Server { app: Arc::new(app.await.unwrap()), secret: secret.unwrap(), _folder: folder }
+}
+
+impl Server {
+    async fn send(&self, request: Request<Body>) -> Answer {
+        let response: Response<Body> = router(self.app.clone()).oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let headers = parts
+            .headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
+            .collect();
+        let body = to_bytes(body, usize::MAX).await.unwrap();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        Answer { status: parts.status.as_u16(), headers, body }
+    }
+
+    async fn get(&self, uri: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = Request::get(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    async fn post(&self, uri: &str, headers: &[(&str, &str)], form: &[(&str, &str)]) -> Answer {
+        let mut request =
+            Request::post(uri).header("content-type", "application/x-www-form-urlencoded");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(Body::from(encode(form.iter().copied()))).unwrap()).await
+    }
+
+    fn basic(&self, id: &str) -> String {
+        use base64::Engine as _;
+        let pair = format!("{id}:{}", self.secret);
+        format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
+    }
+
+    async fn token(&self, id: &str, form: &[(&str, &str)]) -> Answer {
+        self.post("/oauth2/token", &[("authorization", &self.basic(id))], form).await
+    }
+
+    /// Signs in through the pages and returns the redirect to the client.
+    async fn sign_in(&self, client_id: &str) -> Answer {
+        let authorize = self.get(&authorize_url(client_id), &[]).await;
+        assert_eq!(authorize.status, 303, "{}", authorize.body);
+        let mut cookies = authorize.cookies();
+        let login = self.get(authorize.header("location").unwrap(), &[("cookie", &cookies)]).await;
+        assert_eq!(login.status, 200, "{}", login.body);
+        let (tx, csrf) = (login.field("tx"), login.field("csrf"));
+        let form = [
+            ("tx", tx.as_str()),
+            ("csrf", csrf.as_str()),
+            ("username", "Alice@example.test"),
+            ("password", PASSWORD),
+        ];
+        let logged_in = self.post("/oauth2/login", &[("cookie", &cookies)], &form).await;
+        assert_eq!(logged_in.status, 303, "{}", logged_in.body);
+        let location = logged_in.header("location").unwrap();
+        if !location.starts_with("/oauth2/consent") {
+            return logged_in;
+        }
+        cookies = format!("{cookies}; {}", logged_in.cookies());
+        let consent = self.get(location, &[("cookie", &cookies)]).await;
+        assert_eq!(consent.status, 200, "{}", consent.body);
+        let csrf = consent.field("csrf");
+        let form = [("tx", tx.as_str()), ("csrf", csrf.as_str()), ("decision", "approve")];
+        self.post("/oauth2/consent/decision", &[("cookie", &cookies)], &form).await
+    }
+
+    async fn redeem(&self, client_id: &str, code: &str) -> Answer {
+        let form = [
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("redirect_uri", "https://app.example/cb"),
+            ("code_verifier", VERIFIER),
+        ];
+        self.token(client_id, &form).await
+    }
+}
+
+fn authorize_url(client_id: &str) -> String {
+    let pairs = [
+        ("response_type", "code"),
+        ("client_id", client_id),
+        ("redirect_uri", "https://app.example/cb"),
+        ("scope", "openid email"),
+        ("state", "s"),
+        ("nonce", "n"),
+        ("code_challenge", CHALLENGE),
+        ("code_challenge_method", "S256"),
+    ];
+    with_query("/oauth2/authorize", pairs)
+}
+
+fn code_of(answer: &Answer) -> String {
+    let location = answer.header("location").unwrap();
+    let rest = location.strip_prefix("https://app.example/cb?code=").expect(location);
+    let (code, rest) = rest.split_once('&').unwrap();
+    assert_eq!(rest, "state=s&iss=https%3A%2F%2Fid.example");
+    code.to_owned()
+}
+
+#[tokio::test]
+async fn a_code_is_worth_tokens_once() {
+    let server = server().await;
+    let signed_in = server.sign_in("web").await;
+    let code = code_of(&signed_in);
+    let tokens = server.redeem("web", &code).await;
+    assert_eq!(tokens.status, 200, "{}", tokens.body);
+    let tokens = tokens.json();
+    assert_eq!((&tokens["token_type"], &tokens["expires_in"]), (&"Bearer".into(), &300.into()));
+    let bearer = format!("Bearer {}", tokens["access_token"].as_str().unwrap());
+    let userinfo = server.get("/oauth2/userinfo", &[("authorization", &bearer)]).await.json();
+    assert_eq!(userinfo["email"], "alice@example.test");
+    let again = server.redeem("web", &code).await;
+    assert_eq!((again.status, &again.json()["error"]), (400, &"invalid_grant".into()));
+    let dead = server.get("/oauth2/userinfo", &[("authorization", &bearer)]).await;
+    assert_eq!(dead.status, 401, "a replayed code ends its grant");
+    let refresh = tokens["refresh_token"].as_str().unwrap();
+    let form = [("grant_type", "refresh_token"), ("refresh_token", refresh)];
+    let refused = server.token("web", &form).await;
+    assert_eq!((refused.status, &refused.json()["error"]), (400, &"invalid_grant".into()));
+}
+
+#[tokio::test]
+async fn a_first_party_client_is_not_asked_for() {
+    let server = server().await;
+    let signed_in = server.sign_in("own").await;
+    let tokens = server.redeem("own", &code_of(&signed_in)).await;
+    assert_eq!(tokens.status, 200, "{}", tokens.body);
+}
+
+#[tokio::test]
+async fn refresh_tokens_rotate_and_repeat_within_the_grace() {
+    let server = server().await;
+    let code = code_of(&server.sign_in("own").await);
+    let first = server.redeem("own", &code).await.json();
+    let refresh = |token: Value| {
+        let server = &server;
+        async move {
+            let token = token.as_str().unwrap().to_owned();
+            let form = [("grant_type", "refresh_token"), ("refresh_token", token.as_str())];
+            server.token("own", &form).await
+        }
+    };
+    let second = refresh(first["refresh_token"].clone()).await.json();
+    let repeated = refresh(first["refresh_token"].clone()).await.json();
+    assert_ne!(first["refresh_token"], second["refresh_token"]);
+    assert_eq!(second["refresh_token"], repeated["refresh_token"]);
+    let third = refresh(second["refresh_token"].clone()).await;
+    assert_eq!(third.status, 200);
+    let reused = refresh(first["refresh_token"].clone()).await;
+    assert_eq!(reused.status, 400, "two generations back");
+    let dead = refresh(third.json()["refresh_token"].clone()).await;
+    assert_eq!(dead.status, 400, "reuse ends the grant");
+}
+
+#[tokio::test]
+async fn errors_are_what_the_rfcs_show() {
+    let server = server().await;
+    let refused = server.token("web", &[("grant_type", "client_credentials")]).await;
+    assert_snapshot!(refused.shown(), @r#"
+    400
+    content-type: application/json
+    cache-control: no-store
+    pragma: no-cache
+    vary: Origin
+    x-content-type-options: nosniff
+    strict-transport-security: max-age=63072000; includeSubDomains
+
+    {"error":"unsupported_grant_type","error_description":"the grant types are authorization_code, refresh_token and password"}
+    "#);
+    let form = [("grant_type", "refresh_token"), ("refresh_token", "x")];
+    let refused = server.post("/oauth2/token", &[], &form).await;
+    assert_eq!(refused.json()["error"], "invalid_grant", "form before client");
+    let form = [("token", "x"), ("client_id", "nobody")];
+    let refused = server.post("/oauth2/revoke", &[], &form).await;
+    assert_snapshot!(refused.shown(), @r#"
+    401
+    content-type: application/json
+    cache-control: no-store
+    pragma: no-cache
+    www-authenticate: Basic realm="cadence", charset="UTF-8"
+    vary: Origin
+    x-content-type-options: nosniff
+    strict-transport-security: max-age=63072000; includeSubDomains
+
+    {"error":"invalid_client","error_description":"client authentication failed"}
+    "#);
+    let refused = server.get("/oauth2/token", &[]).await;
+    assert_eq!((refused.status, refused.header("allow")), (405, Some("POST")));
+    let refused = server.get("/oauth2/nothing", &[]).await;
+    assert_eq!(refused.status, 404);
+}
+
+#[tokio::test]
+async fn bearer_challenges_tell_three_cases_apart() {
+    let server = server().await;
+    let none = server.get("/oauth2/userinfo", &[]).await;
+    assert_eq!(
+        (none.status, none.header("www-authenticate")),
+        (401, Some("Bearer realm=\"cadence\""))
+    );
+    let bad = server.get("/oauth2/userinfo", &[("authorization", "Bearer a.b.c")]).await;
+    assert_snapshot!(bad.header("www-authenticate").unwrap(), @r#"Bearer realm="cadence", error="invalid_token", error_description="the access token is expired, revoked or malformed""#);
+    assert_eq!(bad.status, 401);
+    let malformed = server.get("/oauth2/userinfo", &[("authorization", "Bearer a b")]).await;
+    assert_eq!(malformed.status, 400);
+}
+
+#[tokio::test]
+async fn a_request_that_is_not_proven_is_shown_and_never_redirected() {
+    let server = server().await;
+    let elsewhere = authorize_url("web").replace("app.example", "evil.example");
+    for url in [elsewhere, authorize_url("nobody"), "/oauth2/authorize".to_owned()] {
+        let shown = server.get(&url, &[]).await;
+        assert_eq!(shown.status, 400, "{url}");
+        assert_eq!(shown.header("location"), None, "{url}");
+        assert_eq!(shown.header("content-type"), Some("text/html; charset=utf-8"));
+        assert_eq!(shown.header("x-frame-options"), Some("DENY"));
+    }
+}
+
+#[tokio::test]
+async fn cookies_are_host_only() {
+    let server = server().await;
+    let authorize = server.get(&authorize_url("web"), &[]).await;
+    let cookie = authorize.header("set-cookie").unwrap();
+    assert!(cookie.starts_with("__Host-cadence_tx_"), "{cookie}");
+    assert!(cookie.ends_with("; Path=/; HttpOnly; SameSite=Lax; Secure; Max-Age=600"), "{cookie}");
+}
+
+#[tokio::test]
+async fn forms_of_other_sites_are_refused() {
+    let server = server().await;
+    let authorize = server.get(&authorize_url("web"), &[]).await;
+    let cookies = authorize.cookies();
+    let login = server.get(authorize.header("location").unwrap(), &[("cookie", &cookies)]).await;
+    let (tx, csrf) = (login.field("tx"), login.field("csrf"));
+    let form = |csrf| {
+        [
+            ("tx", tx.as_str()),
+            ("csrf", csrf),
+            ("username", "alice@example.test"),
+            ("password", PASSWORD),
+        ]
+    };
+    let cross = [("cookie", cookies.as_str()), ("sec-fetch-site", "cross-site")];
+    let foreign = [("cookie", cookies.as_str()), ("origin", "https://evil.example")];
+    let own = [("cookie", cookies.as_str()), ("origin", "https://id.example")];
+    assert_eq!(server.post("/oauth2/login", &cross, &form(&csrf)).await.status, 403);
+    assert_eq!(server.post("/oauth2/login", &foreign, &form(&csrf)).await.status, 403);
+    assert_eq!(server.post("/oauth2/login", &own, &form("x")).await.status, 403);
+    assert_eq!(server.post("/oauth2/login", &[], &form(&csrf)).await.status, 400, "no cookie");
+    assert_eq!(server.post("/oauth2/login", &own, &form(&csrf)).await.status, 303);
+}
+
+#[tokio::test]
+async fn only_a_signing_edge_sees_the_snapshot() {
+    use shared::secret::Sha256Digest;
+    use shared::signed_request::{EdgeStatement, RequestParts};
+    let server = server().await;
+    assert_eq!(server.get("/internal/clients", &[]).await.status, 404);
+    let statement =
+        EdgeStatement { signed_at: clock::now(), nonce: clock::random(), client_address: None };
+    let parts = |target| RequestParts { method: "GET", target, body: Sha256Digest::of(b"") };
+    let signed = statement.sign(&server.app.edge_key, &parts("/internal/clients"));
+    let answer = server.get("/internal/clients", &[("cadence-edge", &signed)]).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.json()["clients"].as_array().unwrap().len(), 2);
+    assert!(!answer.body.contains("secret\""), "{}", answer.body);
+    let other = statement.sign(&server.app.edge_key, &parts("/oauth2/jwks"));
+    let refused = server.get("/internal/clients", &[("cadence-edge", &other)]).await;
+    assert_eq!(refused.status, 403);
+}

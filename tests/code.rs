@@ -1,0 +1,268 @@
+//! The authorization code grant: RFC 6749 §4.1.3, RFC 7636 §4.5 and §4.6.
+
+use std::sync::Barrier;
+
+use crate::oauth::{
+    self, LENIENT, OTHER, SPA, Tokens, VERIFIER, WEB, grant_is_dead, is_alive, is_dead, jwt_part,
+};
+use crate::server::Server;
+
+scenarios! { everywhere:
+    /// HT15, JW20, JW21.
+    fn a_code_becomes_the_tokens_that_were_asked_for(server) {
+        let tokens = WEB.tokens(server, "openid profile");
+        assert_eq!(tokens.json["scope"], "openid profile");
+        assert_eq!(jwt_part(&tokens.access, 0)["typ"], "at+jwt");
+        assert_eq!(jwt_part(&tokens.access, 0)["alg"], "ES256");
+        let access = jwt_part(&tokens.access, 1);
+        assert_eq!(access["iss"], server.url);
+        assert_eq!(access["client_id"], "web");
+        assert_eq!(access["scope"], "openid profile");
+        assert_eq!(access["aud"], serde_json::json!([server.url, "https://api.example"]));
+        assert_eq!(access["exp"].as_u64().unwrap() - access["iat"].as_u64().unwrap(), 300);
+        let id = jwt_part(&tokens.id, 1);
+        assert_eq!(id["iss"], server.url);
+        assert_eq!(id["aud"], "web");
+        assert_eq!(id["sub"], access["sub"]);
+        assert_eq!(id["nonce"], "n-0S6_WzA2Mj");
+        assert!(id["at_hash"].is_string() && id["auth_time"].is_u64());
+        assert!(!access["sub"].as_str().unwrap().contains("alice"), "sub is not the e-mail");
+        is_alive(server, &tokens.access);
+
+        let without_openid = WEB.tokens(server, "profile");
+        assert_eq!(without_openid.id, "");
+        assert_ne!(jwt_part(&without_openid.access, 1)["jti"], access["jti"]);
+    }
+
+    /// CD01.
+    fn a_replayed_code_kills_the_grants_tokens(server) {
+        let code = WEB.code(server, "openid");
+        let tokens = Tokens::of(&WEB.redeem(server, &code));
+        is_alive(server, &tokens.access);
+        WEB.redeem(server, &code).refused(400, "invalid_grant");
+        grant_is_dead(server, &WEB, &tokens);
+        WEB.redeem(server, &code).refused(400, "invalid_grant");
+    }
+
+    /// CD03 in small.
+    fn of_many_redemptions_at_once_one_succeeds(server) {
+        const HANDS: usize = 12;
+        let code = WEB.code(server, "openid");
+        let barrier = Barrier::new(HANDS);
+        let answers: Vec<_> = std::thread::scope(|scope| {
+            let hands: Vec<_> = (0..HANDS)
+                .map(|_| {
+                    scope.spawn(|| {
+                        barrier.wait();
+                        WEB.redeem(server, &code)
+                    })
+                })
+                .collect();
+            hands.into_iter().map(|hand| hand.join().unwrap()).collect()
+        });
+        let (won, lost): (Vec<_>, Vec<_>) =
+            answers.into_iter().partition(|answer| answer.status == 200);
+        assert_eq!(won.len(), 1);
+        for answer in lost {
+            answer.refused(400, "invalid_grant");
+        }
+        // All others were replays by the right client.
+        grant_is_dead(server, &WEB, &Tokens::of(&won[0]));
+    }
+}
+
+scenarios! { doors:
+    /// PK09, PK10, PK14, PK16: a wrong verifier gets nothing, and burns nothing.
+    fn a_wrong_verifier_gets_nothing(server) {
+        let code = WEB.code(server, "openid");
+        let redeem = |verifier: &[(&str, &str)]| {
+            let form = [
+                ("grant_type", "authorization_code"),
+                ("code", &code),
+                ("redirect_uri", WEB.redirect_uri),
+            ];
+            WEB.sign(server.post("/oauth2/token"), &[&form, verifier].concat()).send()
+        };
+        redeem(&[]).refused(400, "invalid_grant");
+        redeem(&[("code_verifier", "")]).refused(400, "invalid_grant");
+        for verifier in [
+            "wrong-but-well-formed-verifier-0123456789-0",
+            oauth::CHALLENGE,
+            &VERIFIER[1..],
+            &"v".repeat(129),
+            &format!("{}+", &VERIFIER[1..]),
+            &format!("{}%", &VERIFIER[1..]),
+            &format!("{}é", &VERIFIER[1..]),
+        ] {
+            redeem(&[("code_verifier", verifier)]).refused(400, "invalid_grant");
+        }
+        redeem(&[("code_verifier", VERIFIER), ("code_verifier", VERIFIER)])
+            .refused(400, "invalid_request");
+        redeem(&[("code_verifier", VERIFIER)]).expect(200);
+    }
+
+    /// PK15: 43 to 128 characters.
+    fn verifiers_of_every_length_are_good(server) {
+        use base64::Engine as _;
+        use sha2::Digest as _;
+        let longest = "~Az09-._".repeat(16);
+        let digest = sha2::Sha256::digest(longest.as_bytes());
+        let challenge = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(digest);
+        let request = WEB.authorization("openid").with("code_challenge", &challenge);
+        let answer = server.alice().authorize(&request.query());
+        let code = &answer.redirects_to(WEB.redirect_uri)["code"];
+        let form = [
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("redirect_uri", WEB.redirect_uri),
+            ("code_verifier", &longest),
+        ];
+        WEB.sign(server.post("/oauth2/token"), &form).send().expect(200);
+    }
+
+    /// PK11: a verifier for a code without a challenge is a downgrade, and nobody's business.
+    fn a_code_without_a_challenge_takes_no_verifier(server) {
+        let request = LENIENT
+            .authorization("openid")
+            .without("code_challenge")
+            .without("code_challenge_method");
+        let answer = server.alice().sign_in(&request.query(), "", "");
+        let code = answer.redirects_to(LENIENT.redirect_uri)["code"].clone();
+        LENIENT.redeem(server, &code).refused(400, "invalid_grant");
+        let form = [
+            ("grant_type", "authorization_code"),
+            ("code", &code),
+            ("redirect_uri", LENIENT.redirect_uri),
+        ];
+        let tokens = Tokens::of(&LENIENT.sign(server.post("/oauth2/token"), &form).send());
+        assert_eq!(tokens.refresh, "", "the client does not list the refresh_token grant");
+    }
+
+    /// CD05, CD06, CD16: someone else's attempt changes nothing.
+    fn a_code_is_its_clients_alone(server) {
+        let code = WEB.code(server, "openid");
+        for thief in [&OTHER, &SPA] {
+            let form = [
+                ("grant_type", "authorization_code"),
+                ("code", &code),
+                ("redirect_uri", WEB.redirect_uri),
+                ("code_verifier", VERIFIER),
+            ];
+            thief.sign(server.post("/oauth2/token"), &form).send().refused(400, "invalid_grant");
+        }
+        let form = [
+            ("grant_type", "authorization_code"),
+            ("code", &*code),
+            ("redirect_uri", WEB.redirect_uri),
+            ("code_verifier", VERIFIER),
+        ];
+        let wrong = server.post("/oauth2/token").basic("web", "wrong-secret-0123456789").form(&form);
+        wrong.send().refused(401, "invalid_client");
+        let unsigned = [&[("client_id", "web")], &form[..]].concat();
+        server.post("/oauth2/token").form(&unsigned).send().refused(401, "invalid_client");
+
+        let tokens = Tokens::of(&WEB.redeem(server, &code));
+        // Nor does it later.
+        for thief in [&OTHER, &SPA] {
+            thief.sign(server.post("/oauth2/token"), &form).send().refused(400, "invalid_grant");
+        }
+        is_alive(server, &tokens.access);
+        WEB.refresh(server, &tokens.refresh).expect(200);
+    }
+
+    /// CD07.
+    fn the_redirect_uri_is_the_one_of_the_request(server) {
+        let code = WEB.code(server, "openid");
+        let redeem = |uri: &[(&str, &str)]| {
+            let form =
+                [("grant_type", "authorization_code"), ("code", &code), ("code_verifier", VERIFIER)];
+            WEB.sign(server.post("/oauth2/token"), &[&form, uri].concat()).send()
+        };
+        redeem(&[]).refused(400, "invalid_grant");
+        redeem(&[("redirect_uri", "https://app.example/other")]).refused(400, "invalid_grant");
+        redeem(&[("redirect_uri", "https://app.example/cb/")]).refused(400, "invalid_grant");
+        redeem(&[("redirect_uri", &format!("https://app.example/{}", "x".repeat(2_000)))])
+            .refused(400, "invalid_grant");
+        redeem(&[("redirect_uri", WEB.redirect_uri)]).expect(200);
+    }
+
+    /// CD11.
+    fn what_is_no_code_is_an_invalid_grant(server) {
+        let code = WEB.code(server, "openid");
+        let mut other_version = code.clone();
+        other_version.replace_range(0..1, "_");
+        let mut other_tag = code.clone();
+        let last = if code.ends_with('A') { "B" } else { "A" };
+        other_tag.replace_range(code.len() - 2..=code.len() - 2, last);
+        for bad in [
+            "x",
+            "é",
+            &"A".repeat(55),
+            &"A".repeat(40_000),
+            &format!("{code}A"),
+            &format!(" {code}"),
+            &code[..code.len() - 1],
+            &other_version,
+            &other_tag,
+        ] {
+            WEB.redeem(server, bad).refused(400, "invalid_grant");
+        }
+        WEB.redeem(server, "").refused(400, "invalid_request");
+        let array = [("grant_type", "authorization_code"), ("code[]", &*code)];
+        let answer = WEB.sign(server.post("/oauth2/token"), &array).send();
+        answer.refused(400, "invalid_request");
+        // CD12: a code opens nothing.
+        let answer = server.get("/oauth2/userinfo").bearer(&code).send();
+        answer.refused(401, "invalid_token");
+        WEB.redeem(server, &code).expect(200);
+    }
+
+    /// CD18: the scope is the one that was consented to.
+    fn a_scope_at_the_exchange_widens_nothing(server) {
+        let code = WEB.code(server, "openid");
+        let form = [
+            ("grant_type", "authorization_code"),
+            ("code", &*code),
+            ("redirect_uri", WEB.redirect_uri),
+            ("code_verifier", VERIFIER),
+            ("scope", "openid profile email"),
+        ];
+        let answer = WEB.sign(server.post("/oauth2/token"), &form).send().expect(200);
+        assert_eq!(answer.json()["scope"], "openid");
+    }
+
+    /// CD13: between authorization and exchange things may change.
+    fn a_code_of_a_disabled_user_or_client_is_worth_nothing(server) {
+        let name = server.new_user("dora");
+        let mut browser = crate::browser::Browser::new(server);
+        let query = WEB.authorization("openid").query();
+        let mut code = || {
+            let answer = browser.sign_in(&query, &name, "a-passphrase-for-tests");
+            answer.redirects_to(WEB.redirect_uri)["code"].clone()
+        };
+        let (first, second) = (code(), code());
+        let tokens = Tokens::of(&WEB.redeem(server, &first));
+        is_alive(server, &tokens.access);
+
+        server.cadence(&["user", "disable", &name]);
+        server.until("the user is disabled", || {
+            let answer = server.get("/api/me").bearer(&tokens.access).send();
+            answer.status == 401
+        });
+        WEB.redeem(server, &second).refused(400, "invalid_grant");
+        is_dead(server, &tokens.access);
+        WEB.refresh(server, &tokens.refresh).refused(400, "invalid_grant");
+        let answer = browser.authorize(&query);
+        assert!(answer.is_html(), "the session is over: {answer:?}");
+
+        let app = server.new_client("fleeting");
+        let code = app.code(server, "openid");
+        server.cadence(&["client", "disable", app.id]);
+        server.until("the client is disabled", || {
+            let answer = app.redeem(server, &code);
+            answer.status == 401 && answer.error() == "invalid_client"
+        });
+        let page = server.get(&format!("/oauth2/authorize?{}", app.authorization("openid").query()));
+        page.send().is_page(400);
+    }
+}

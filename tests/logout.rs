@@ -1,0 +1,128 @@
+//! RP-initiated logout.
+
+use crate::browser::{Browser, Form};
+use crate::http::encode;
+use crate::oauth::{ALICE, ALICES_PASSWORD, App, Tokens, WEB, is_alive, sign_in};
+use crate::server::Server;
+
+const BYE: &str = "https://app.example/bye";
+
+fn signed_in<'s>(server: &'s Server, app: &App, scope: &str) -> (Browser<'s>, Tokens) {
+    let (browser, answer) = sign_in(server, &app.authorization(scope), ALICE, ALICES_PASSWORD);
+    let code = answer.redirects_to(app.redirect_uri)["code"].clone();
+    (browser, Tokens::of(&app.redeem(server, &code)))
+}
+
+#[track_caller]
+fn is_signed_out(browser: &Browser<'_>) {
+    let page = browser.clone().authorize(&WEB.authorization("openid").query());
+    assert_eq!(Form::of(&page.expect(200)).action, "/oauth2/login");
+}
+
+scenarios! { everywhere:
+    /// OD08: the session ends, and with it what was granted under it.
+    fn logging_out_ends_the_session_and_its_grants(server) {
+        let (mut browser, tokens) = signed_in(server, &WEB, "openid");
+        let tokens = Tokens::of(&WEB.refresh(server, &tokens.refresh));
+        let url = format!(
+            "/oauth2/logout?id_token_hint={}&post_logout_redirect_uri={}&state=s%26t",
+            tokens.id,
+            encode(BYE)
+        );
+        let before = browser.clone();
+        let answer = browser.open(&url);
+        assert_eq!(answer.redirects_to(BYE)["state"], "s&t");
+        is_signed_out(&browser);
+        is_signed_out(&before);
+        crate::oauth::grant_is_dead(server, &WEB, &tokens);
+    }
+
+    /// OD04: without a hint the user is asked, so that no other site can end a session.
+    fn without_a_hint_the_user_is_asked(server) {
+        let (mut browser, tokens) = signed_in(server, &WEB, "openid");
+        let page = browser.open("/oauth2/logout").expect(200);
+        let form = Form::of(&page);
+        assert_eq!(form.action, "/oauth2/logout");
+        assert!(browser.authorize(&WEB.authorization("openid").query()).status == 303, "still in");
+        is_alive(server, &tokens.access);
+        browser.submit(&form).expect(200);
+        is_signed_out(&browser);
+    }
+}
+
+scenarios! { doors:
+    /// OD05, OD06: only a registered URI is redirected to, and only a real hint counts.
+    fn only_what_is_registered_and_real_counts(server) {
+        let (browser, tokens) = signed_in(server, &WEB, "openid");
+        for uri in [
+            "https://app.example/bye/",
+            "https://app.example/bye?x=1",
+            "https://app.example/cb",
+            "https://evil.example/bye",
+            "https://app.example@evil.example/bye",
+            "javascript:alert(1)",
+            "//evil.example",
+        ] {
+            let url = format!("/oauth2/logout?client_id=web&post_logout_redirect_uri={}", encode(uri));
+            let answer = browser.clone().open(&url);
+            assert!(answer.is_html(), "{uri}: {answer:?}");
+            let url = format!("{url}&id_token_hint={}", tokens.id);
+            let answer = browser.clone().open(&url);
+            assert!(answer.is_html(), "{uri}: {answer:?}");
+        }
+        let (mut browser, tokens) = signed_in(server, &WEB, "openid");
+        let payload = tokens.id.split('.').nth(1).unwrap().to_owned();
+        let mut tampered = tokens.id.clone();
+        tampered.pop();
+        tampered.pop();
+        for hint in [
+            "x".to_owned(),
+            tampered,
+            format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{payload}."),
+            tokens.access.clone(),
+        ] {
+            let url = format!(
+                "/oauth2/logout?id_token_hint={hint}&post_logout_redirect_uri={}",
+                encode(BYE)
+            );
+            browser.open(&url).is_page(400);
+        }
+        let answer = browser.authorize(&WEB.authorization("openid").query());
+        assert!(answer.redirects_to(WEB.redirect_uri).contains_key("code"), "still signed in");
+        for pair in ["state=1&state=2", "client_id=web&client_id=web"] {
+            browser.open(&format!("/oauth2/logout?{pair}")).is_page(400);
+        }
+    }
+
+    /// CSRF at the form.
+    fn a_logout_form_of_elsewhere_is_refused(server) {
+        let (mut browser, _) = signed_in(server, &WEB, "openid");
+        let page = browser.open("/oauth2/logout").expect(200);
+        let form = || Form::of(&page);
+        let evil = browser.unsent(&form()).header("origin", "https://evil.example");
+        browser.clone().send(evil).is_page(403);
+        browser.clone().submit(&form().with("csrf", "A")).is_page(403);
+        let asked = browser.clone().submit(&form().without("csrf"));
+        assert!(asked.is_html(), "{asked:?}");
+        let answer = browser.authorize(&WEB.authorization("openid").query());
+        assert!(answer.redirects_to(WEB.redirect_uri).contains_key("code"), "still signed in");
+    }
+
+    /// A grant that was asked for with `offline_access` outlives the session.
+    fn offline_access_outlives_the_session(server) {
+        let (mut browser, tokens) = signed_in(server, &WEB, "openid offline_access");
+        let answer = browser.open(&format!("/oauth2/logout?id_token_hint={}", tokens.id));
+        answer.expect(200);
+        is_signed_out(&browser);
+        Tokens::of(&WEB.refresh(server, &tokens.refresh));
+    }
+
+    /// Nobody is signed in: there is nothing to ask about.
+    fn without_a_session_there_is_nothing_to_end(server) {
+        let answer = server.get("/oauth2/logout").send().expect(200);
+        assert!(answer.is_html() && Form::find(&answer).is_none());
+        let url = format!("/oauth2/logout?client_id=web&post_logout_redirect_uri={}", encode(BYE));
+        let answer = server.get(&url).send();
+        assert!(answer.is_html() || answer.location() == BYE, "{answer:?}");
+    }
+}

@@ -1,0 +1,126 @@
+//! The password grant: RFC 6749 §4.3, for the operator's own confidential clients.
+
+use crate::oauth::{ALICE, ALICES_PASSWORD, OWN, Tokens, is_alive, own_tokens};
+use crate::server::Server;
+
+scenarios! { everywhere:
+    /// PW01, and the curl line of the quick start.
+    fn the_right_password_becomes_tokens(server) {
+        let tokens = Tokens::of(&own_tokens(server, ALICE, ALICES_PASSWORD));
+        assert_eq!(tokens.json["scope"], "openid email");
+        is_alive(server, &tokens.access);
+        assert!(!tokens.id.is_empty() && !tokens.refresh.is_empty());
+        let next = Tokens::of(&OWN.refresh(server, &tokens.refresh));
+        is_alive(server, &next.access);
+        // PW06: one user however the name is spelled.
+        for spelling in [" ALICE@example.test ", "Alice@Example.Test", "alice@example.test."] {
+            own_tokens(server, spelling, ALICES_PASSWORD).expect(200);
+        }
+        let form = [
+            ("grant_type", "password"),
+            ("username", ALICE),
+            ("password", ALICES_PASSWORD),
+            ("scope", "openid"),
+        ];
+        let demo = server.post("/oauth2/token").basic("demo-cli", "demo-cli-secret").form(&form);
+        Tokens::of(&demo.send());
+    }
+}
+
+scenarios! { doors:
+    /// PW03, PW10.
+    fn every_other_password_is_an_invalid_grant(server) {
+        let name = server.new_user("pia");
+        let wrong = own_tokens(server, &name, "wrong");
+        wrong.refused(400, "invalid_grant");
+        for password in [
+            "A-passphrase-for-tests",
+            "a-passphrase-for-test",
+            " a-passphrase-for-tests",
+            "a-passphrase-for-tests ",
+            &"p".repeat(1_024),
+        ] {
+            assert_eq!(own_tokens(server, &name, password).body, wrong.body, "{password}");
+        }
+        let unknown = own_tokens(server, &server.unique("ghost"), "a-passphrase-for-tests");
+        assert_eq!((unknown.status, &unknown.body), (wrong.status, &wrong.body));
+        for password in ["", &"p".repeat(1_025), &"p".repeat(20_000), "a\0b"] {
+            own_tokens(server, &name, password).refused(400, "invalid_request");
+        }
+        own_tokens(server, "", "x").refused(400, "invalid_request");
+        own_tokens(server, &"u".repeat(300), "x").refused(400, "invalid_request");
+        own_tokens(server, &name, "a-passphrase-for-tests").expect(200);
+    }
+
+    /// PW02: who may not have the grant is told before any password is looked at.
+    fn only_clients_that_list_the_grant_may_use_it(server) {
+        let form = [
+            ("grant_type", "password"),
+            ("username", ALICE),
+            ("password", ALICES_PASSWORD),
+            ("scope", "openid"),
+        ];
+        for (id, secret) in [("web", "web-secret-0123456789"), ("demo-web", "demo-web-secret")] {
+            let answer = server.post("/oauth2/token").basic(id, secret).form(&form).send();
+            answer.refused(400, "unauthorized_client");
+        }
+        for id in ["spa", "demo-spa"] {
+            let form = [&form[..], &[("client_id", id)]].concat();
+            let answer = server.post("/oauth2/token").form(&form).send();
+            answer.refused(400, "unauthorized_client");
+        }
+        let wide = [&form[..3], &[("scope", "openid offline_access admin")]].concat();
+        let answer = server.post("/oauth2/token").basic("own", "own-secret-0123456789").form(&wide);
+        answer.send().refused(400, "invalid_scope");
+    }
+
+    /// PW05, PW06, PW09: ten guesses, however they are spelled and however many come at once.
+    fn guessing_is_throttled_for_the_user(server) {
+        let name = server.new_user("vic");
+        let statuses: Vec<u16> = std::thread::scope(|scope| {
+            let spelled = [name.clone(), name.to_uppercase(), format!(" {name} ")];
+            let hands: Vec<_> = (0..20)
+                .map(|hand| {
+                    let name = spelled[hand % spelled.len()].clone();
+                    scope.spawn(move || own_tokens(server, &name, "guess").status)
+                })
+                .collect();
+            hands.into_iter().map(|hand| hand.join().unwrap()).collect()
+        });
+        let guesses = statuses.iter().filter(|&&status| status == 400).count();
+        let throttled = statuses.iter().filter(|&&status| status == 429).count();
+        assert_eq!((guesses, throttled), (10, 10), "{statuses:?}");
+
+        let answer = own_tokens(server, &name, "a-passphrase-for-tests");
+        assert_eq!(answer.status, 429, "the right one as well: {answer:?}");
+        let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=900).contains(&wait), "{wait}");
+        // The form shares the counter.
+        let request = crate::oauth::WEB.authorization("openid");
+        let mut browser = crate::browser::Browser::new(server);
+        let page = browser.authorize(&request.query()).expect(200);
+        browser.log_in(&page, &name, "a-passphrase-for-tests").is_page(429);
+        own_tokens(server, ALICE, ALICES_PASSWORD).expect(200);
+    }
+}
+
+/// PW07: a hundred guesses from one address, whatever it says about itself.
+#[test]
+fn guessing_is_throttled_for_the_address() {
+    let server = Server::start_origin();
+    let guess = |hand: usize| {
+        let name = format!("somebody-{hand}@example.test");
+        let form = [("grant_type", "password"), ("username", &name), ("password", "x")];
+        let request = server.post("/oauth2/token").basic("own", "own-secret-0123456789").form(&form);
+        let spoofed = format!("192.0.2.{}", hand % 250);
+        request
+            .header("x-forwarded-for", &spoofed)
+            .header("cf-connecting-ip", &spoofed)
+            .header("forwarded", &format!("for={spoofed}"))
+            .send()
+            .status
+    };
+    let statuses: Vec<u16> = (0..105).map(guess).collect();
+    assert!(statuses[..100].iter().all(|&status| status == 400), "{statuses:?}");
+    assert!(statuses[100..].iter().all(|&status| status == 429), "{statuses:?}");
+}

@@ -1,0 +1,210 @@
+//! The servers that the suite talks to: real processes, started when a test first needs them and
+//! shared by all tests of one process.
+
+use std::process::Output;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, SystemTime};
+
+use stack::{Backing, Edge, EdgeSettings, Front, Origin, OriginSettings, Redis};
+
+use crate::browser::Browser;
+use crate::http::Request;
+use crate::oauth::{ALICE, ALICES_PASSWORD, App, WEB};
+
+const EDGE_SECRET: &str = "an-edge-secret-of-the-suite-0123456789";
+
+/// A whole system, as clients see it.
+pub(crate) struct Server {
+    /// Where clients begin; the issuer.
+    pub(crate) url: String,
+    pub(crate) redis: Option<Redis>,
+    pub(crate) origin: Origin,
+    pub(crate) edge: Option<Edge>,
+    cookies_of_alice: Mutex<Option<Vec<(String, String)>>>,
+}
+
+impl Server {
+    /// The edge, with an origin on Redis behind it.
+    pub(crate) fn edge() -> &'static Self {
+        static SERVER: OnceLock<Server> = OnceLock::new();
+        SERVER.get_or_init(Self::start_edge)
+    }
+
+    /// An origin on Redis, called directly.
+    pub(crate) fn origin() -> &'static Self {
+        static SERVER: OnceLock<Server> = OnceLock::new();
+        SERVER.get_or_init(Self::start_origin)
+    }
+
+    /// The edge, with an origin on the embedded store behind it.
+    pub(crate) fn embedded() -> &'static Self {
+        static SERVER: OnceLock<Server> = OnceLock::new();
+        SERVER.get_or_init(Self::start_embedded)
+    }
+
+    /// Starts what [`Server::edge`] is, for one test alone.
+    pub(crate) fn start_edge() -> Self {
+        Self::start(Backing::Redis, Front::Edge)
+    }
+
+    /// Starts what [`Server::origin`] is, for one test alone.
+    pub(crate) fn start_origin() -> Self {
+        Self::start(Backing::Redis, Front::Direct)
+    }
+
+    /// Starts what [`Server::embedded`] is, for one test alone.
+    pub(crate) fn start_embedded() -> Self {
+        Self::start(Backing::Embedded, Front::Edge)
+    }
+
+    fn start(backing: Backing, front: Front) -> Self {
+        let artifacts = stack::artifacts();
+        let redis = (backing == Backing::Redis).then(|| Redis::start(artifacts));
+        let (port, edge_port) = (stack::free_port(), stack::free_port());
+        let url = match front {
+            Front::Direct => format!("http://127.0.0.1:{port}"),
+            Front::Edge => format!("http://127.0.0.1:{edge_port}"),
+        };
+        let mut settings = OriginSettings::new(&artifacts.cadence, &url, port);
+        settings.set("CADENCE_EDGE_SECRET", EDGE_SECRET);
+        settings.set("CADENCE_CORS_ORIGINS", "https://settings.example");
+        if let Some(redis) = &redis {
+            settings.set("CADENCE_REDIS_URL", &redis.url());
+        }
+        let origin = Origin::start(settings);
+        origin.apply(&stack::root().join("examples/demo.toml"));
+        origin.apply(&stack::root().join("tests/clients.toml"));
+        let edge = (front == Front::Edge).then(|| {
+            let mut settings = EdgeSettings::new(&artifacts.workerd, &artifacts.worker, edge_port);
+            settings.set("CADENCE_ISSUER", &url);
+            settings.set("CADENCE_ORIGIN_URL", &origin.url());
+            settings.set("CADENCE_EDGE_SECRET", EDGE_SECRET);
+            settings.set("CADENCE_CORS_ORIGINS", "https://settings.example");
+            Edge::start(settings)
+        });
+        Self { url, redis, origin, edge, cookies_of_alice: Mutex::default() }
+    }
+
+    pub(crate) fn request(&self, method: &str, path: &str) -> Request {
+        Request::new(method, format!("{}{path}", self.url))
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Request {
+        self.request("GET", path)
+    }
+
+    pub(crate) fn post(&self, path: &str) -> Request {
+        self.request("POST", path)
+    }
+
+    /// Returns a browser in which Alice is signed in, and has consented to what the usual clients
+    /// ask for. All of them share one login: logging in is throttled by address.
+    pub(crate) fn alice(&self) -> Browser<'_> {
+        let mut browser = Browser::new(self);
+        let mut known = self.cookies_of_alice.lock().unwrap();
+        if known.is_none() {
+            let query = WEB.authorization("openid profile email offline_access").query();
+            browser.sign_in(&query, ALICE, ALICES_PASSWORD).redirects_to(WEB.redirect_uri);
+            *known = Some(browser.cookies().to_vec());
+        }
+        *browser.cookies_mut() = known.iter().flatten().cloned().collect();
+        browser
+    }
+
+    /// Makes a name that no other test uses.
+    pub(crate) fn unique(&self, name: &str) -> String {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        format!("{name}-{}@example.test", NUMBER.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Registers a user with the password `a-passphrase-for-tests`; returns the username.
+    pub(crate) fn new_user(&self, name: &str) -> String {
+        let name = self.unique(name);
+        self.apply(&format!(
+            "[[users]]\nusername = \"{name}\"\nemail = \"{name}\"\n\
+             password = \"a-passphrase-for-tests\"\n"
+        ));
+        name
+    }
+
+    /// Registers a confidential client like `web`, and waits until it is known everywhere.
+    pub(crate) fn new_client(&self, name: &str) -> App {
+        let id: &'static str = self.unique(name).split('@').next().unwrap_or(name).to_owned().leak();
+        let app = App {
+            id,
+            secret: Some("secret-of-a-new-client-0123456789"),
+            redirect_uri: "https://new.example/cb",
+        };
+        self.apply(&format!(
+            "[[clients]]\nclient_id = \"{id}\"\nclient_name = \"{id}\"\n\
+             client_secret = \"secret-of-a-new-client-0123456789\"\n\
+             token_endpoint_auth_method = \"client_secret_basic\"\n\
+             grant_types = [\"authorization_code\", \"refresh_token\"]\n\
+             redirect_uris = [\"https://new.example/cb\"]\nscope = \"openid profile email\"\n"
+        ));
+        let url = format!("/oauth2/authorize?{}", app.authorization("openid").query());
+        self.until("the client is known", || self.get(&url).send().status != 400);
+        app
+    }
+
+    /// Applies clients and users.
+    pub(crate) fn apply(&self, toml: &str) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("clients.toml");
+        std::fs::write(&file, toml).unwrap();
+        self.origin.apply(&file);
+    }
+
+    /// Runs `cadence`, which must succeed.
+    #[track_caller]
+    pub(crate) fn cadence(&self, arguments: &[&str]) -> String {
+        let output = self.try_cadence(arguments);
+        assert!(output.status.success(), "cadence {arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    pub(crate) fn try_cadence(&self, arguments: &[&str]) -> Output {
+        self.origin.cadence(arguments)
+    }
+
+    /// Waits for what other processes do in their own time.
+    #[track_caller]
+    pub(crate) fn until(&self, what: &str, holds: impl FnMut() -> bool) {
+        stack::wait_until(what, Duration::from_secs(20), holds);
+    }
+
+    /// Counts the requests that reached the origin on behalf of clients: the edge's own requests
+    /// for clients and keys are not among them.
+    pub(crate) fn asked_of_origin(&self) -> u64 {
+        let own = ["/internal/clients", "other", "/oauth2/jwks"];
+        let own: u64 = own.iter().map(|route| self.origin.requests(Some(route))).sum();
+        self.origin.requests(None) - own
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs()
+    }
+
+    /// Prints what the processes have logged lately, if the test fails.
+    pub(crate) fn log_on_failure(&self) -> LogOnFailure<'_> {
+        LogOnFailure(self)
+    }
+}
+
+/// Prints a server's log when it is dropped by a panic.
+pub(crate) struct LogOnFailure<'s>(&'s Server);
+
+impl Drop for LogOnFailure<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let edge = self.0.edge.as_ref().map(Edge::log).unwrap_or_default();
+        for (name, log) in [("origin", self.0.origin.log()), ("edge", edge)] {
+            let lines: Vec<&str> = log.lines().collect();
+            let last = &lines[lines.len().saturating_sub(25)..];
+            eprintln!("--- {name}\n{}", last.join("\n"));
+        }
+    }
+}

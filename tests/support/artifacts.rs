@@ -1,0 +1,95 @@
+//! What is to be started: found, and built when it is not prepared.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The programs and modules of a system.
+#[derive(Debug)]
+pub struct Artifacts {
+    /// The origin's binary.
+    pub cadence: PathBuf,
+    /// The folder of the worker's modules.
+    pub worker: PathBuf,
+    /// workerd, from npm.
+    pub workerd: PathBuf,
+    /// redis-server, from the system.
+    pub redis_server: PathBuf,
+}
+
+/// Returns the workspace's root.
+///
+/// # Panics
+/// When the workspace was moved away.
+#[must_use]
+pub fn root() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    root.canonicalize().expect("the workspace is where it was compiled")
+}
+
+/// Returns the folder of the edge worker's modules.
+#[must_use]
+pub fn worker_dir() -> PathBuf {
+    root().join("build/worker")
+}
+
+/// Finds everything. Builds origin and worker first, unless `CADENCE_TEST_PREPARED` says that they
+/// are current.
+///
+/// # Panics
+/// With one sentence about what is missing.
+#[must_use]
+pub fn artifacts() -> &'static Artifacts {
+    static ARTIFACTS: OnceLock<Artifacts> = OnceLock::new();
+    ARTIFACTS.get_or_init(|| {
+        if std::env::var_os("CADENCE_TEST_PREPARED").is_none() {
+            build();
+        }
+        let artifacts = Artifacts {
+            cadence: root().join("target/debug/cadence"),
+            worker: worker_dir(),
+            workerd: root()
+                .join("node_modules/@cloudflare")
+                .join(format!(
+                    "workerd-linux-{}",
+                    if cfg!(target_arch = "aarch64") { "arm64" } else { "64" }
+                ))
+                .join("bin/workerd"),
+            redis_server: on_path("redis-server")
+                .expect("redis-server is missing; `apt-get install redis-server` brings it"),
+        };
+        for (path, how) in [
+            (&artifacts.cadence, "cargo build -p origin"),
+            (&artifacts.worker, "cargo xtask worker"),
+            (&artifacts.workerd, "npm ci"),
+        ] {
+            assert!(path.exists(), "{} is missing; `{how}` brings it", path.display());
+        }
+        artifacts
+    })
+}
+
+fn build() {
+    let target = root().join("target");
+    fs::create_dir_all(&target).expect("the target folder can be made");
+    let lock = File::create(target.join("artifacts.lock")).expect("the lock can be made");
+    lock.lock().expect("the lock can be had");
+    for arguments in [
+        &["build", "--quiet", "--package", "origin"][..],
+        &["run", "--quiet", "--package", "xtask", "--", "worker"],
+    ] {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let status = Command::new(cargo).args(arguments).current_dir(root()).status();
+        assert!(
+            status.is_ok_and(|status| status.success()),
+            "`cargo {}` failed",
+            arguments.join(" ")
+        );
+    }
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+}

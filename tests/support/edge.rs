@@ -1,0 +1,159 @@
+//! The edge worker in workerd, without wrangler.
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::listens;
+use crate::process::{Ending, Process, wait_until};
+
+/// How a worker is started.
+#[derive(Clone, Debug)]
+pub struct EdgeSettings {
+    workerd: PathBuf,
+    modules: PathBuf,
+    port: u16,
+    bindings: Vec<(String, String)>,
+}
+
+impl EdgeSettings {
+    /// A worker with the modules of a folder, listening at `port` of 127.0.0.1.
+    #[must_use]
+    pub fn new(workerd: &Path, modules: &Path, port: u16) -> Self {
+        let (workerd, modules) = (workerd.to_owned(), modules.to_owned());
+        Self { workerd, modules, port, bindings: Vec::new() }
+    }
+
+    /// Sets a text binding of the worker.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.bindings.retain(|(known, _)| known != name);
+        self.bindings.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Writes workerd's configuration.
+    fn config(&self) -> String {
+        let mut modules = String::new();
+        // The entry comes first: workerd starts with the first module.
+        let mut files = files(&self.modules, &self.modules);
+        files.sort_by_key(|file| (file != "index.js", file.clone()));
+        for file in files {
+            let kind = if is(&file, "wasm") { "wasm" } else { "esModule" };
+            let _ = writeln!(modules, "    (name = {file:?}, {kind} = embed {file:?}),");
+        }
+        let mut bindings = String::new();
+        for (name, value) in &self.bindings {
+            let _ = writeln!(bindings, "    (name = {name:?}, text = {value:?}),");
+        }
+        format!(
+            "using Workerd = import \"/workerd/workerd.capnp\";\n\
+             const config :Workerd.Config = (\n  \
+               services = [\n    \
+                 (name = \"main\", worker = .worker),\n    \
+                 (name = \"internet\", network = (allow = [\"public\", \"private\", \"local\"])),\n  \
+               ],\n  \
+               sockets = [(name = \"http\", address = \"127.0.0.1:{port}\", http = (), \
+                           service = \"main\")],\n\
+             );\n\
+             const worker :Workerd.Worker = (\n  \
+               compatibilityDate = \"2026-04-01\",\n  \
+               modules = [\n{modules}  ],\n  \
+               bindings = [\n{bindings}  ],\n\
+             );\n",
+            port = self.port,
+        )
+    }
+}
+
+/// Lists the files below a folder, relative to `base`; declarations of types are none.
+fn files(base: &Path, folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("the modules were built").flatten();
+    entries
+        .flat_map(|entry| {
+            let path = entry.path();
+            if path.is_dir() {
+                return files(base, &path);
+            }
+            let name = path.strip_prefix(base).unwrap_or(&path).display().to_string();
+            if is(&name, "js") || is(&name, "wasm") { vec![name] } else { vec![] }
+        })
+        .collect()
+}
+
+fn is(file: &str, extension: &str) -> bool {
+    Path::new(file).extension().is_some_and(|it| it == extension)
+}
+
+/// A running worker. Dropping it ends it.
+#[derive(Debug)]
+pub struct Edge {
+    process: Option<Process>,
+    settings: EdgeSettings,
+    folder: TempDir,
+}
+
+impl Edge {
+    /// Starts a worker, and waits until it listens.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start(settings: EdgeSettings) -> Self {
+        let folder = TempDir::new().expect("a folder can be made");
+        for file in files(&settings.modules, &settings.modules) {
+            let to = folder.path().join(&file);
+            fs::create_dir_all(to.parent().unwrap_or(folder.path())).expect("a folder can be made");
+            fs::copy(settings.modules.join(&file), to).expect("a module can be copied");
+        }
+        let mut edge = Self { process: None, settings, folder };
+        edge.restart();
+        edge
+    }
+
+    /// Ends it if it runs, and starts it again, with nothing remembered.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn restart(&mut self) {
+        self.kill();
+        let config = self.folder.path().join("config.capnp");
+        fs::write(&config, self.settings.config()).expect("the configuration can be written");
+        let arguments = [OsStr::new("serve"), config.as_os_str()];
+        let log = self.folder.path().join("workerd.log");
+        let process = Process::start(&self.settings.workerd, &arguments, &[], &log, Ending::Kill);
+        wait_until("workerd", Duration::from_secs(15), || {
+            assert!(process.runs(), "workerd has ended:\n{}", process.log());
+            listens(self.settings.port)
+        });
+        self.process = Some(process);
+    }
+
+    /// Kills it with SIGKILL.
+    pub fn kill(&mut self) {
+        drop(self.process.take());
+    }
+
+    /// Returns its URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.settings.port)
+    }
+
+    /// Returns its process id.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("workerd runs").pid()
+    }
+
+    /// Returns what it has logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.as_ref().map(Process::log).unwrap_or_default()
+    }
+}

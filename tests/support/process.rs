@@ -1,0 +1,169 @@
+//! Processes that end with whoever started them.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Starts the program given behind it, writes its process id, and ends it with all that it has
+/// started when standard input ends, which it does when the parent goes, for whatever reason.
+const GUARD: &str = r#"
+how=$1; pid=$2; shift 2
+trap '' INT TERM
+(trap - INT TERM; exec "$@") </dev/null &
+child=$!
+echo $child >"$pid"
+read -r _
+kill -$how 0
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+  kill -0 $child 2>/dev/null || break
+  sleep 0.1
+done
+kill -KILL 0
+"#;
+
+/// How a program is ended when whoever started it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// At once.
+    Kill,
+    /// Asked first, killed after two seconds.
+    Terminate,
+}
+
+/// A running program, in a process group of its own. Dropping it ends the group.
+#[derive(Debug)]
+pub struct Process {
+    guard: Child,
+    pid: u32,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts a program; what it prints goes to `log`, behind what is there already.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start(
+        program: &Path,
+        arguments: &[&OsStr],
+        environment: &[(String, String)],
+        log: &Path,
+        ending: Ending,
+    ) -> Self {
+        Self::start_in(&std::env::temp_dir(), program, arguments, environment, log, ending)
+    }
+
+    /// Starts a program in a folder, as [`Process::start`] does in a temporary one.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start_in(
+        folder: &Path,
+        program: &Path,
+        arguments: &[&OsStr],
+        environment: &[(String, String)],
+        log: &Path,
+        ending: Ending,
+    ) -> Self {
+        let pid_file = log.with_extension("pid");
+        let _ = fs::remove_file(&pid_file);
+        let out =
+            File::options().create(true).append(true).open(log).expect("the log can be opened");
+        let guard = Command::new("sh")
+            .args(["-c", GUARD, "guard"])
+            .arg(match ending {
+                Ending::Kill => "KILL",
+                Ending::Terminate => "TERM",
+            })
+            .arg(&pid_file)
+            .arg(program)
+            .args(arguments)
+            .current_dir(folder)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::piped())
+            .stdout(out.try_clone().expect("the log can be opened"))
+            .stderr(out)
+            .process_group(0)
+            .spawn()
+            .expect("sh can be started");
+        let read = || fs::read_to_string(&pid_file).ok()?.trim().parse().ok();
+        let mut pid = None;
+        wait_until("a process id", Duration::from_secs(10), || {
+            pid = read();
+            pid.is_some()
+        });
+        Self { guard, pid: pid.unwrap_or_default(), log: log.to_owned() }
+    }
+
+    /// Returns the program's process id.
+    #[must_use]
+    pub const fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Sends a signal by name, as in `KILL`, `STOP`, `CONT`, `TERM`.
+    ///
+    /// # Panics
+    /// When the program is gone already.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.pid.to_string()).status();
+        assert!(sent.is_ok_and(|status| status.success()), "process {} is gone", self.pid);
+    }
+
+    /// Tells whether the program runs.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        // pid (name) state …; a zombie has ended.
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    }
+
+    /// Waits until the program has ended.
+    ///
+    /// # Panics
+    /// When it has not after 15 seconds.
+    pub fn wait_end(&self) {
+        wait_until("a process to end", Duration::from_secs(15), || !self.runs());
+    }
+
+    /// Returns what the program has printed so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.guard.stdin.take());
+        let _ = self.guard.wait();
+    }
+}
+
+/// Finds a port of 127.0.0.1 at which nobody listens.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    listener.local_addr().expect("a listener has an address").port()
+}
+
+/// Waits until `holds`.
+///
+/// # Panics
+/// When it does not in time.
+pub fn wait_until(what: &str, at_most: Duration, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < at_most, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,106 @@
+//! Tools: what must be there, and what is installed when it is not.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::step::{Failed, root, run, step};
+
+/// The oldest Node.js that the pinned wrangler runs on.
+const NODE_MAJOR: u32 = 20;
+
+/// Checks what must be there already, one sentence for each that is not.
+pub(crate) fn check() -> Result<(), Failed> {
+    let node = output("node", &["--version"])
+        .ok_or(Failed("Node.js is missing: install version 20 or newer, with npm".to_owned()))?;
+    let major = node.trim_start_matches('v').split('.').next().and_then(|it| it.parse().ok());
+    if major.is_none_or(|major: u32| major < NODE_MAJOR) {
+        return Err(Failed(format!("Node.js {node} is too old: version 20 or newer is needed")));
+    }
+    output("npm", &["--version"])
+        .ok_or(Failed("npm is missing: it comes with Node.js".to_owned()))?;
+    Ok(())
+}
+
+/// Adds the compiler's wasm target, if it is not there.
+pub(crate) fn wasm_target() -> Result<(), Failed> {
+    let sysroot = output(
+        env!("CARGO").trim_end_matches("cargo").to_owned() + "rustc",
+        &["--print", "sysroot"],
+    )
+    .or_else(|| output("rustc", &["--print", "sysroot"]))
+    .ok_or(Failed("rustc is missing: install rustup".to_owned()))?;
+    let libraries = PathBuf::from(sysroot).join("lib/rustlib/wasm32-unknown-unknown");
+    if libraries.exists() {
+        return Ok(());
+    }
+    step("add the target wasm32-unknown-unknown", || {
+        run(Command::new("rustup")
+            .args(["target", "add", "wasm32-unknown-unknown"])
+            .current_dir(root()))
+    })
+}
+
+/// Installs the npm packages, when the lock file has changed since the last time.
+pub(crate) fn npm_packages() -> Result<(), Failed> {
+    let lock = fs::read_to_string(root().join("package-lock.json"))?;
+    let stamp = root().join("node_modules/.cadence-lock");
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == lock) {
+        return Ok(());
+    }
+    step("npm ci", || {
+        run(Command::new("npm")
+            .args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
+            .current_dir(root()))?;
+        Ok(fs::write(&stamp, &lock)?)
+    })
+}
+
+/// Finds a program, or installs the Debian package that brings it, where that is possible.
+pub(crate) fn debian(program: &str, package: &str) -> Result<(), Failed> {
+    if is_there(program) {
+        return Ok(());
+    }
+    let missing = || {
+        Failed(format!(
+            "`{program}` is missing and cannot be installed from here; \
+             `apt-get install {package}` brings it"
+        ))
+    };
+    let root_user = output("id", &["-u"]).is_some_and(|id| id == "0");
+    let sudo = output("sudo", &["-n", "true"]).is_some();
+    if !is_there("apt-get") || !(root_user || sudo) {
+        return Err(missing());
+    }
+    let apt = |arguments: &[&str]| {
+        let mut command = if root_user {
+            Command::new("apt-get")
+        } else {
+            let mut command = Command::new("sudo");
+            command.args(["-n", "apt-get"]);
+            command
+        };
+        run(command
+            .args(["-qq", "-o", "Dpkg::Use-Pty=0"])
+            .args(arguments)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .stdout(Stdio::null()))
+    };
+    step(&format!("apt-get install {package}"), || {
+        apt(&["update"])?;
+        apt(&["install", "--yes", "--no-install-recommends", package])
+    })?;
+    if is_there(program) { Ok(()) } else { Err(missing()) }
+}
+
+/// Tells whether a program is on the path.
+pub(crate) fn is_there(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+fn output(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).stderr(Stdio::null()).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim().to_owned())
+}
