@@ -108,11 +108,7 @@ impl Answer {
 
     /// Sets a header; replaces what it was.
     #[must_use]
-    pub(crate) fn with(
-        mut self,
-        name: &'static str,
-        value: impl Into<Cow<'static, str>>,
-    ) -> Self {
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
         self.headers.retain(|(known, _)| *known != name);
         self.headers.push((name, value.into()));
         self

@@ -92,8 +92,7 @@ async fn verify(
     if let Some(scope) = VERIFIED.with_borrow(|verified| verified.find(&digest, now)) {
         return Ok(scope);
     }
-    let jwt =
-        UntrustedJwt::parse(text, Typ::AccessToken).map_err(|_| NotVerified::Refused)?;
+    let jwt = UntrustedJwt::parse(text, Typ::AccessToken).map_err(|_| NotVerified::Refused)?;
     let keys = keys(config, context, jwt.kid()).await.map_err(NotVerified::Unknown)?;
     let key = keys.set.find(jwt.kid(), jwt.alg()).ok_or(NotVerified::Refused)?;
     let verdict = webcrypto::verify(&jwt, key, &keys.set).await.map_err(NotVerified::Unknown)?;
@@ -107,11 +106,7 @@ async fn verify(
 }
 
 /// Returns the keys; asks for new ones, once in a while, when `kid` is not among them.
-async fn keys(
-    config: &Rc<Config>,
-    context: &Context,
-    kid: &str,
-) -> Result<Rc<Keys>, Refusal> {
+async fn keys(config: &Rc<Config>, context: &Context, kid: &str) -> Result<Rc<Keys>, Refusal> {
     let keys = snapshot::current::<Keys>(config, context).await?;
     if keys.set.has(kid) {
         return Ok(keys);

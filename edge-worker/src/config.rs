@@ -82,9 +82,10 @@ impl Config {
         let origin_url = text("CADENCE_ORIGIN_URL")
             .and_then(|url| origin_url(&url))
             .ok_or(bad("CADENCE_ORIGIN_URL", "http(s)://host[:port] without a path"))?;
-        let edge_secret = text("CADENCE_EDGE_SECRET")
-            .filter(|secret| secret.len() >= SECRET_LEN)
-            .ok_or(bad("CADENCE_EDGE_SECRET", "at least 24 bytes, the same as the origin's"))?;
+        let edge_secret =
+            text("CADENCE_EDGE_SECRET")
+                .filter(|secret| secret.len() >= SECRET_LEN)
+                .ok_or(bad("CADENCE_EDGE_SECRET", "at least 24 bytes, the same as the origin's"))?;
         if edge_secret == DEVELOPMENT_EDGE_SECRET && !issuer.is_loopback_http() {
             return Err(bad(
                 "CADENCE_EDGE_SECRET",

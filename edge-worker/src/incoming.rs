@@ -136,8 +136,7 @@ pub(crate) async fn body(request: &Request) -> Result<Vec<u8>, OAuthError> {
 
 const BROKEN_OFF: OAuthError = OAuthError::invalid_request("the body broke off");
 
-const TOO_SLOW: OAuthError =
-    OAuthError::invalid_request("the body took too long").with_status(408);
+const TOO_SLOW: OAuthError = OAuthError::invalid_request("the body took too long").with_status(408);
 
 /// Waits for a promise of the body until the deadline's promise (of `undefined`) is kept.
 async fn in_time(promise: Promise, deadline: &Promise) -> Result<JsValue, OAuthError> {

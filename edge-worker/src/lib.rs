@@ -28,8 +28,8 @@ use shared::endpoint::Endpoint;
 use shared::error::OAuthError;
 use shared::limits::{JWKS_FRESH_IN, URL_LEN};
 use shared::secret::base64url;
-use worker::{Context, Env, event};
 use web_sys::{Request, Response};
+use worker::{Context, Env, event};
 
 use crate::answer::{Answer, Refusal};
 use crate::config::Config;
@@ -58,8 +58,9 @@ async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<R
     let headers = request.headers();
     let header = |name: &str| headers.get(name).ok().flatten();
     let origin = header("Origin");
-    let is_preflight =
-        origin.is_some() && method == "OPTIONS" && header("Access-Control-Request-Method").is_some();
+    let is_preflight = origin.is_some()
+        && method == "OPTIONS"
+        && header("Access-Control-Request-Method").is_some();
     let route = Route::find(&method, route::split(target).0, is_preflight);
     let is_head = method == "HEAD";
     let answered = match arrive(&config, &request, method, target, request_id.clone()).await {

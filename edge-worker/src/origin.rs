@@ -210,7 +210,10 @@ async fn send(
 fn away(outgoing: &Outgoing<'_>, cause: &JsValue) -> Refusal {
     let path = route::split(outgoing.target).0;
     let cause = cause.as_string().unwrap_or_else(|| format!("{cause:?}"));
-    platform::log(&format!("origin: {} {path}: {cause} ({})", outgoing.method, outgoing.request_id));
+    platform::log(&format!(
+        "origin: {} {path}: {cause} ({})",
+        outgoing.method, outgoing.request_id
+    ));
     Refusal::Unavailable
 }
 

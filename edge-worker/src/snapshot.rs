@@ -32,14 +32,14 @@ const LOAD_IN_MS: u64 = 2_500;
 /// How often a request looks whether another one's load is done, milliseconds.
 const LOOK_AGAIN_IN_MS: i32 = 4;
 
-/// How long a value is used, milliseconds.
+/// How old a value may be, milliseconds, to be used …
 pub(crate) struct Bounds {
-    /// As it is.
-    fresh_in: u64,
-    /// While a new one is loaded behind the answer.
-    renewed_behind_in: u64,
-    /// While the origin is away.
-    stale_in: u64,
+    /// … as it is.
+    fresh: u64,
+    /// … while a new one is loaded behind the answer.
+    renewed_behind: u64,
+    /// … while the origin is away.
+    stale: u64,
 }
 
 /// A kind of value that is kept.
@@ -102,8 +102,7 @@ impl Clients {
 impl Kept for Clients {
     /// A change is seen within 10 seconds. While the origin is away, nothing can be issued anyway;
     /// an hour lets requests still be refused, and told so, by what was last known.
-    const BOUNDS: Bounds =
-        Bounds { fresh_in: 5_000, renewed_behind_in: 10_000, stale_in: 3_600_000 };
+    const BOUNDS: Bounds = Bounds { fresh: 5_000, renewed_behind: 10_000, stale: 3_600_000 };
 
     fn slot() -> &'static LocalKey<RefCell<Slot<Self>>> {
         thread_local!(static SLOT: RefCell<Slot<Clients>> = const { RefCell::new(Slot::EMPTY) });
@@ -130,9 +129,9 @@ impl Kept for Keys {
     /// Renewed every minute, so that it is never older than [`JWKS_FRESH_IN`] while the origin is
     /// there.
     const BOUNDS: Bounds = Bounds {
-        fresh_in: 60_000,
-        renewed_behind_in: JWKS_FRESH_IN * 1_000,
-        stale_in: JWKS_STALE_IN * 1_000,
+        fresh: 60_000,
+        renewed_behind: JWKS_FRESH_IN * 1_000,
+        stale: JWKS_STALE_IN * 1_000,
     };
 
     fn slot() -> &'static LocalKey<RefCell<Slot<Self>>> {
@@ -162,8 +161,7 @@ fn unusable(path: &str, why: &str) -> Refusal {
 }
 
 impl<T> Slot<T> {
-    const EMPTY: Self =
-        Self { value: None, loaded_at: 0, failed_at: None, loading_since: None };
+    const EMPTY: Self = Self { value: None, loaded_at: 0, failed_at: None, loading_since: None };
 
     fn age(&self, now: u64) -> u64 {
         now.saturating_sub(self.loaded_at)
@@ -172,14 +170,14 @@ impl<T> Slot<T> {
     fn step(&self, bounds: &Bounds, now: u64) -> Step {
         match self.age(now) {
             _ if self.value.is_none() => Step::Renew,
-            age if age < bounds.fresh_in => Step::Use,
-            age if age < bounds.renewed_behind_in => Step::UseAndRenew,
+            age if age < bounds.fresh => Step::Use,
+            age if age < bounds.renewed_behind => Step::UseAndRenew,
             _ => Step::Renew,
         }
     }
 
     fn usable(&self, bounds: &Bounds, now: u64) -> Option<Rc<T>> {
-        self.value.clone().filter(|_| self.age(now) < bounds.stale_in)
+        self.value.clone().filter(|_| self.age(now) < bounds.stale)
     }
 
     fn is_loading(&self, now: u64) -> bool {
@@ -202,9 +200,8 @@ pub(crate) async fn current<T: Kept>(
     context: &Context,
 ) -> Result<Rc<T>, Refusal> {
     let now = platform::now_ms();
-    let (step, value) = T::slot().with_borrow(|slot| {
-        (slot.step(&T::BOUNDS, now), slot.usable(&T::BOUNDS, now))
-    });
+    let (step, value) =
+        T::slot().with_borrow(|slot| (slot.step(&T::BOUNDS, now), slot.usable(&T::BOUNDS, now)));
     match (step, value) {
         (Step::Use, Some(value)) => Ok(value),
         (Step::UseAndRenew, Some(value)) => {
@@ -282,7 +279,7 @@ pub(crate) async fn renew<T: Kept>(config: &Config, period: u64) -> Result<Rc<T>
 mod tests {
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { fresh_in: 5, renewed_behind_in: 10, stale_in: 100 };
+    const BOUNDS: Bounds = Bounds { fresh: 5, renewed_behind: 10, stale: 100 };
 
     fn loaded_at(loaded_at: u64) -> Slot<u8> {
         Slot { value: Some(Rc::new(7)), loaded_at, ..Slot::EMPTY }
@@ -323,9 +320,9 @@ mod tests {
 
     #[test]
     fn the_bounds_are_those_of_the_documents() {
-        assert_eq!(Keys::BOUNDS.renewed_behind_in, 300_000);
-        assert_eq!(Keys::BOUNDS.stale_in, 86_400_000);
-        assert_eq!(Clients::BOUNDS.renewed_behind_in, 10_000);
-        assert_eq!(Clients::BOUNDS.stale_in, 3_600_000);
+        assert_eq!(Keys::BOUNDS.renewed_behind, 300_000);
+        assert_eq!(Keys::BOUNDS.stale, 86_400_000);
+        assert_eq!(Clients::BOUNDS.renewed_behind, 10_000);
+        assert_eq!(Clients::BOUNDS.stale, 3_600_000);
     }
 }

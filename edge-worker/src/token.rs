@@ -34,8 +34,7 @@ pub(crate) async fn answer(
     client_auth::check_query(incoming.query())?;
     check_parameters(endpoint, &form)?;
     let authorization = incoming.authorization();
-    let credentials =
-        ClientCredentials::parse(authorization.iter().map(String::as_bytes), &form)?;
+    let credentials = ClientCredentials::parse(authorization.iter().map(String::as_bytes), &form)?;
     clients::check(config, context, &credentials.client_id, |client| {
         let client = client.ok_or(OAuthError::invalid_client())?;
         credentials.check_method(client)?;
@@ -73,7 +72,9 @@ mod tests {
         let missing = Err(InvalidRequest);
         for endpoint in [Endpoint::Revoke, Endpoint::Introspect] {
             assert_eq!(check(endpoint, "token=x&token_type_hint=whatever"), Ok(()));
-            for bad in ["", "token=", "token=x&token=x", "token=x&token_type_hint=a&token_type_hint=b"] {
+            for bad in
+                ["", "token=", "token=x&token=x", "token=x&token_type_hint=a&token_type_hint=b"]
+            {
                 assert_eq!(check(endpoint, bad), missing, "{endpoint:?} {bad}");
             }
         }

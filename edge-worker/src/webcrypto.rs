@@ -43,17 +43,16 @@ pub(crate) async fn verify(
         let entry = imported.get(&jwk.kid).filter(|entry| entry.jwk == *jwk);
         entry.map(|entry| entry.key.clone())
     });
-    let key = match known {
-        Some(key) => key,
-        None => {
-            let key = import(&subtle, jwk).await.map_err(unusable)?;
-            IMPORTED.with_borrow_mut(|imported| {
-                imported.retain(|kid, _| set.has(kid));
-                let entry = Imported { jwk: jwk.clone(), key: key.clone() };
-                imported.insert(jwk.kid.clone(), entry);
-            });
-            key
-        }
+    let key = if let Some(key) = known {
+        key
+    } else {
+        let key = import(&subtle, jwk).await.map_err(unusable)?;
+        IMPORTED.with_borrow_mut(|imported| {
+            imported.retain(|kid, _| set.has(kid));
+            let entry = Imported { jwk: jwk.clone(), key: key.clone() };
+            imported.insert(jwk.kid.clone(), entry);
+        });
+        key
     };
     let verdict = subtle.verify_with_object_and_js_u8_array_and_js_u8_array(
         &algorithm(jwk.alg).map_err(unusable)?,
@@ -74,8 +73,7 @@ async fn import(subtle: &SubtleCrypto, jwk: &PublicJwk) -> Result<CryptoKey, JsV
     let parameters: Object = JSON::parse(&json)?.unchecked_into();
     let usages = Array::of1(&"verify".into());
     let algorithm = algorithm(jwk.alg)?;
-    let key =
-        subtle.import_key_with_object("jwk", &parameters, &algorithm, false, &usages)?;
+    let key = subtle.import_key_with_object("jwk", &parameters, &algorithm, false, &usages)?;
     Ok(JsFuture::from(key).await?.unchecked_into())
 }
 

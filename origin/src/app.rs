@@ -2,11 +2,16 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use moka::sync::Cache;
+use shared::claims::AccessTokenClaims;
 use shared::cookie::CookiePolicy;
 use shared::cors::WebOrigin;
 use shared::issuer::Issuer;
+use shared::jwt::Verified;
+use shared::limits::ACCESS_TOKEN_EXPIRES_IN;
 use shared::seal::SealKey;
 use shared::secret::MacKey;
 use shared::time::UnixTime;
@@ -18,6 +23,9 @@ use crate::keys::{KeyError, KeyRing, SigningFailed};
 use crate::known::Known;
 use crate::password::{Overloaded, PasswordPool};
 use crate::store::{Store, StoreError};
+
+/// Access tokens that are remembered as verified.
+const VERIFIED: u64 = 20_000;
 
 /// The only state of the process.
 pub struct App {
@@ -31,6 +39,9 @@ pub struct App {
     pub known: Known,
     /// The signing keys, replaced as a whole when they change.
     pub keys: ArcSwap<KeyRing>,
+    /// Claims of access tokens whose signatures were verified, by the digest of the whole token:
+    /// only good ones get in, so no flood of bad ones drives them out.
+    pub verified: Cache<[u8; 32], Arc<Verified<AccessTokenClaims>>>,
     /// What makes codes and refresh tokens prove themselves.
     pub token_keys: TokenKeys,
     /// Seals sign-in transactions.
@@ -108,6 +119,10 @@ impl App {
             store,
             known: Known::new(directory),
             keys: ArcSwap::from_pointee(keys),
+            verified: Cache::builder()
+                .max_capacity(VERIFIED)
+                .time_to_live(Duration::from_secs(ACCESS_TOKEN_EXPIRES_IN))
+                .build(),
             token_keys: TokenKeys::new(1, edge_secret, None),
             transaction_seal: SealKey::derive(edge_secret, "cadence transaction"),
             edge_key: shared::signed_request::key(edge_secret),
@@ -124,6 +139,10 @@ impl App {
     /// [`KeyError`]; the keys stay as they were.
     pub async fn reload_keys(&self, now: UnixTime) -> Result<(), KeyError> {
         let keys = KeyRing::load(self.known.directory(), &self.key_seal, now).await?;
+        if keys.jwks(now) != self.keys.load().jwks(now) {
+            // A key may be gone, and with it every token that it had signed.
+            self.verified.invalidate_all();
+        }
         self.keys.store(Arc::new(keys));
         Ok(())
     }

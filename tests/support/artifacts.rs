@@ -75,18 +75,45 @@ fn build() {
     fs::create_dir_all(&target).expect("the target folder can be made");
     let lock = File::create(target.join("artifacts.lock")).expect("the lock can be made");
     lock.lock().expect("the lock can be had");
+    // nextest runs each test in a process of its own: the first one of a run builds for all.
+    let run = std::env::var_os("NEXTEST_RUN_ID").and_then(|id| id.into_string().ok());
+    let built_for = target.join("artifacts.run");
+    if run.is_some() && fs::read_to_string(&built_for).ok() == run {
+        return;
+    }
     for arguments in [
         &["build", "--quiet", "--package", "origin"][..],
         &["run", "--quiet", "--package", "xtask", "--", "worker"],
     ] {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let status = Command::new(cargo).args(arguments).current_dir(root()).status();
+        let status = cargo().args(arguments).status();
         assert!(
             status.is_ok_and(|status| status.success()),
             "`cargo {}` failed",
             arguments.join(" ")
         );
     }
+    if let Some(run) = run {
+        fs::write(built_for, run).expect("the target folder can be written");
+    }
+}
+
+/// Makes a `cargo` command in the workspace.
+///
+/// What cargo has told this process about its own package is not handed on: build scripts look at
+/// some of it, and would run again. `RUSTFLAGS` would take the place of the workspace's own flags.
+#[must_use]
+pub fn cargo() -> Command {
+    let mut command =
+        Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
+    command.current_dir(root());
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        let of_this_package = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
+        if name == "RUSTFLAGS" || of_this_package.iter().any(|it| name.starts_with(it)) {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 fn on_path(program: &str) -> Option<PathBuf> {

@@ -11,6 +11,12 @@ use tempfile::TempDir;
 use crate::listens;
 use crate::process::{Ending, Process, wait_until};
 
+/// What workerd's Cache API asks; without it every use of the Cache API throws.
+const CACHE: &str = include_str!("cache.js");
+
+/// Where it lies: beside the modules, with a name that no module has.
+const CACHE_FILE: &str = "behind-the-cache-api.js";
+
 /// How a worker is started.
 #[derive(Clone, Debug)]
 pub struct EdgeSettings {
@@ -53,6 +59,7 @@ impl EdgeSettings {
              const config :Workerd.Config = (\n  \
                services = [\n    \
                  (name = \"main\", worker = .worker),\n    \
+                 (name = \"cache\", worker = .cache),\n    \
                  (name = \"internet\", network = (allow = [\"public\", \"private\", \"local\"])),\n  \
                ],\n  \
                sockets = [(name = \"http\", address = \"127.0.0.1:{port}\", http = (), \
@@ -61,7 +68,12 @@ impl EdgeSettings {
              const worker :Workerd.Worker = (\n  \
                compatibilityDate = \"2026-04-01\",\n  \
                modules = [\n{modules}  ],\n  \
-               bindings = [\n{bindings}  ],\n\
+               bindings = [\n{bindings}  ],\n  \
+               cacheApiOutbound = \"cache\",\n\
+             );\n\
+             const cache :Workerd.Worker = (\n  \
+               compatibilityDate = \"2026-04-01\",\n  \
+               modules = [(name = \"cache.js\", esModule = embed \"{CACHE_FILE}\")],\n\
              );\n",
             port = self.port,
         )
@@ -108,6 +120,7 @@ impl Edge {
             fs::create_dir_all(to.parent().unwrap_or(folder.path())).expect("a folder can be made");
             fs::copy(settings.modules.join(&file), to).expect("a module can be copied");
         }
+        fs::write(folder.path().join(CACHE_FILE), CACHE).expect("a module can be written");
         let mut edge = Self { process: None, settings, folder };
         edge.restart();
         edge

@@ -8,7 +8,7 @@ mod origin;
 mod process;
 mod redis;
 
-pub use artifacts::{Artifacts, artifacts, root, worker_dir};
+pub use artifacts::{Artifacts, artifacts, cargo, root, worker_dir};
 pub use edge::{Edge, EdgeSettings};
 pub use origin::{Origin, OriginSettings};
 pub use process::{Ending, Process, free_port, wait_until};

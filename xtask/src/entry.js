@@ -1,5 +1,6 @@
-// The entry of the worker: hands requests to the wasm module. A trap ends the instance it happened
-// in, so the next request gets a new one, and the trapped one an answer that tells to try again.
+// The entry of the worker: hands events to the wasm module. A trap spoils the instance in which it
+// happened, so the instance is thrown away: the trapped request is told to try again, and the next
+// one meets a new instance.
 import * as wasm from "./NAME.js";
 
 const unavailable = () =>
@@ -11,16 +12,27 @@ const unavailable = () =>
     },
   );
 
-async function guarded(handler, first, env, ctx) {
-  try {
-    return await handler(first, env, ctx);
-  } catch (error) {
-    console.error("the worker trapped and was reset:", error?.stack ?? String(error));
-    wasm.__wbg_reset_state();
-    return unavailable();
-  }
-}
+// Any other exception leaves the instance sound.
+const reset = (error) => {
+  console.error("the worker was stopped by an error:", error?.stack ?? String(error));
+  if (error instanceof WebAssembly.RuntimeError) wasm.__wbg_reset_state();
+};
 
 export default {
-  fetch: (request, env, ctx) => guarded(wasm.fetch, request, env, ctx),
+  async fetch(request, env, ctx) {
+    try {
+      return await wasm.fetch(request, env, ctx);
+    } catch (error) {
+      reset(error);
+      return unavailable();
+    }
+  },
+  async scheduled(event, env, ctx) {
+    try {
+      await wasm.scheduled?.(event, env, ctx);
+    } catch (error) {
+      reset(error);
+      throw error;
+    }
+  },
 };

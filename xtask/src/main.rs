@@ -10,12 +10,17 @@ use std::process::ExitCode;
 
 use stack::Backing;
 
+use crate::worker::Build;
+
 const USAGE: &str = "\
 usage: cargo xtask VERB
 
-  dev [--redis]   sets everything up, builds, and runs edge and origin with demo data
-  test            sets everything up and runs every check and test
-  worker          builds the edge worker into build/worker
+  dev [--redis]        sets everything up, builds, and runs edge and origin with demo data;
+                       --redis: on a private redis-server instead of the embedded store
+  test [--audit]       sets everything up and runs every check and test;
+                       --audit: installs cargo-deny when it is missing, as CI=true does
+  worker [--optimize]  builds the edge worker into build/worker;
+                       --optimize: small and fast, for deployment
 ";
 
 fn main() -> ExitCode {
@@ -24,8 +29,10 @@ fn main() -> ExitCode {
     let done = match arguments.as_slice() {
         ["dev"] => dev::run_until_interrupted(Backing::Embedded),
         ["dev", "--redis"] => dev::run_until_interrupted(Backing::Redis),
-        ["test"] => test::run_all(),
-        ["worker"] => worker::build().map(|_| ()),
+        ["test"] => test::run_all(test::Audit::WherePossible),
+        ["test", "--audit"] => test::run_all(test::Audit::Always),
+        ["worker"] => worker::build(Build::Quick),
+        ["worker", "--optimize"] => worker::build(Build::Optimized),
         _ => Err(step::Failed(USAGE.to_owned())),
     };
     match done {

@@ -40,12 +40,8 @@ pub(crate) fn run(command: &mut Command) -> Result<(), Failed> {
 
 /// Makes a `cargo` command in the workspace.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO"));
-    command.args(arguments).current_dir(root());
-    // What this program was built with must not leak into what it builds.
-    for name in ["CARGO_MANIFEST_DIR", "CARGO_PKG_NAME", "CARGO_PKG_VERSION", "RUSTFLAGS"] {
-        command.env_remove(name);
-    }
+    let mut command = stack::cargo();
+    command.args(arguments);
     command
 }
 

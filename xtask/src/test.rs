@@ -3,10 +3,20 @@
 use std::process::Command;
 
 use crate::step::{Failed, cargo, root, run, step};
+use crate::worker::Build;
 use crate::{tools, worker};
 
+/// Whether licenses and advisories are checked where the tool for it is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Audit {
+    /// The tool is installed first.
+    Always,
+    /// Only when the tool is there, or `CI` is set; else a line says that they were not.
+    WherePossible,
+}
+
 /// Sets everything up and runs all checks; the test runner's totals come last.
-pub(crate) fn run_all() -> Result<(), Failed> {
+pub(crate) fn run_all(audit: Audit) -> Result<(), Failed> {
     tools::check()?;
     tools::wasm_target()?;
     tools::npm_packages()?;
@@ -32,8 +42,8 @@ pub(crate) fn run_all() -> Result<(), Failed> {
         run(cargo(&["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"])
             .env("RUSTDOCFLAGS", "-D warnings"))
     })?;
-    deny()?;
-    worker::build()?;
+    deny(audit)?;
+    worker::build(Build::Quick)?;
     step("build the origin", || run(&mut cargo(&["build", "--quiet", "--package", "origin"])))?;
     step("documentation tests", || {
         run(&mut cargo(&["test", "--quiet", "--doc", "--package", "shared", "--package", "origin"]))
@@ -56,13 +66,13 @@ fn tests() -> Command {
 }
 
 /// Licenses, sources and bans; advisories where their database can be reached.
-fn deny() -> Result<(), Failed> {
+fn deny(audit: Audit) -> Result<(), Failed> {
     let installed = root().join("target/tools/bin/cargo-deny");
     let program = if tools::is_there("cargo-deny") {
         "cargo-deny".into()
     } else if installed.exists() {
         installed
-    } else if std::env::var_os("CI").is_some() {
+    } else if audit == Audit::Always || std::env::var_os("CI").is_some() {
         step("install cargo-deny", || {
             run(cargo(&["install", "--quiet", "--locked", "cargo-deny", "--version", "0.20.2"])
                 .args(["--root", "target/tools", "--target-dir", "target/tools/build"]))
@@ -70,7 +80,7 @@ fn deny() -> Result<(), Failed> {
         installed
     } else {
         eprintln!(
-            "▸ cargo deny: NOT RUN, because it is not installed (`cargo install cargo-deny`)"
+            "▸ cargo deny: NOT RUN, because it is not installed (`--audit` installs it)"
         );
         return Ok(());
     };

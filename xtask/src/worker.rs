@@ -1,9 +1,10 @@
-//! `cargo xtask worker`: the edge worker as three modules that workerd and wrangler take as they
-//! are: an entry, the glue, the wasm.
+//! `cargo xtask worker`: the edge worker as modules that workerd and wrangler take as they are:
+//! an entry, the glue, the wasm.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::process::{Command, Stdio};
+use std::time::UNIX_EPOCH;
 
 use wasm_bindgen_cli_support::Bindgen;
 
@@ -13,38 +14,91 @@ use crate::step::{Failed, cargo, root, run, step};
 /// its request.
 const ENTRY: &str = include_str!("entry.js");
 
-/// The modules of one worker.
-const MODULES: [&str; 3] = ["index.js", "NAME.js", "NAME_bg.wasm"];
+/// The npm package that brings `wasm-opt`: 104 MB, so it is fetched for [`Build::Optimized`] alone.
+const BINARYEN: &str = "binaryen@132.0.0";
 
-/// Builds the edge worker. Returns the folder of its modules.
-pub(crate) fn build() -> Result<PathBuf, Failed> {
-    build_package("edge-worker", "edge_worker", &stack::worker_dir())
+/// What rustc emits for `wasm32-unknown-unknown`, and all that `wasm-opt` may use.
+const WASM_FEATURES: [&str; 6] = [
+    "--enable-bulk-memory",
+    "--enable-multivalue",
+    "--enable-mutable-globals",
+    "--enable-nontrapping-float-to-int",
+    "--enable-reference-types",
+    "--enable-sign-ext",
+];
+
+/// How much time a build may take to make the worker small and fast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Build {
+    /// For development and tests: about a second after a change.
+    Quick,
+    /// For deployment and benchmarks: link-time optimization, then `wasm-opt`.
+    Optimized,
 }
 
-/// Builds any package that is a worker.
-pub(crate) fn build_package(package: &str, name: &str, into: &Path) -> Result<PathBuf, Failed> {
-    let target = root().join("target/wasm32-unknown-unknown/worker");
-    step(&format!("build {package} for workerd"), || {
-        run(cargo(&["build", "--quiet", "--package", package, "--lib", "--profile", "worker"])
-            .args(["--target", "wasm32-unknown-unknown"])
-            .env("WASM_BINDGEN_USE_JS_SYS", "1"))?;
-        let wasm = target.join(format!("{name}.wasm"));
-        if !is_newer(&wasm, &into.join("index.js")) {
+impl Build {
+    const fn profile(self) -> &'static str {
+        match self {
+            Self::Quick => "worker-dev",
+            Self::Optimized => "worker",
+        }
+    }
+}
+
+/// Builds the edge worker into the folder from which wrangler and the tests take it.
+pub(crate) fn build(build: Build) -> Result<(), Failed> {
+    build_package("edge-worker", build, &stack::worker_dir())
+}
+
+/// Builds a package that is a worker into a folder.
+///
+/// A folder that holds the same build already is left alone.
+pub(crate) fn build_package(package: &str, build: Build, into: &Path) -> Result<(), Failed> {
+    let name = package.replace('-', "_");
+    step(&format!("build {package} for workerd ({} profile)", build.profile()), || {
+        run(cargo(&["build", "--package", package, "--lib", "--profile", build.profile()])
+            .args(["--target", "wasm32-unknown-unknown"]))?;
+        let wasm = root()
+            .join("target/wasm32-unknown-unknown")
+            .join(build.profile())
+            .join(format!("{name}.wasm"));
+        let inputs = inputs(&wasm, build)?;
+        let stamp = into.join(".inputs");
+        if fs::read_to_string(&stamp).is_ok_and(|before| before == inputs) {
             return Ok(());
         }
         fs::create_dir_all(into)?;
-        bind(&wasm, name, into)?;
-        for module in MODULES {
-            let path = into.join(module.replace("NAME", name));
-            eprintln!("  {:>7} bytes  {}", fs::metadata(&path)?.len(), path.display());
+        let _ = fs::remove_file(&stamp);
+        bind(&wasm, &name, into)?;
+        if build == Build::Optimized {
+            optimize(&into.join(format!("{name}_bg.wasm")))?;
         }
-        Ok(())
-    })?;
-    Ok(into.to_owned())
+        for module in ["index.js".to_owned(), format!("{name}.js"), format!("{name}_bg.wasm")] {
+            let path = into.join(module);
+            let shown = path.strip_prefix(root()).unwrap_or(&path).display().to_string();
+            eprintln!("  {:>8} bytes  {shown}", fs::metadata(&path)?.len());
+        }
+        // Last, so that a build that was cut short is done again.
+        Ok(fs::write(&stamp, inputs)?)
+    })
 }
 
-/// Makes the glue, and the entry last: its age tells whether the build is current.
+/// Describes all that the modules are made from; equal texts mean equal modules.
+fn inputs(wasm: &Path, build: Build) -> Result<String, Failed> {
+    let wasm = fs::metadata(wasm)?;
+    let changed = wasm.modified()?.duration_since(UNIX_EPOCH)?.as_nanos();
+    let this = fs::metadata(std::env::current_exe()?)?;
+    let this_changed = this.modified()?.duration_since(UNIX_EPOCH)?.as_nanos();
+    Ok(format!("{build:?} wasm {} {changed} xtask {} {this_changed}\n", wasm.len(), this.len()))
+}
+
+/// Makes the glue and the entry.
 fn bind(wasm: &Path, name: &str, into: &Path) -> Result<(), Failed> {
+    // Snippets lie in folders named after versions: those of other versions must not stay.
+    let snippets = into.join("snippets");
+    if snippets.exists() {
+        fs::remove_dir_all(&snippets)?;
+    }
     let mut bindgen = Bindgen::new();
     bindgen
         .input_path(wasm)
@@ -62,7 +116,16 @@ fn bind(wasm: &Path, name: &str, into: &Path) -> Result<(), Failed> {
     Ok(())
 }
 
-fn is_newer(input: &Path, output: &Path) -> bool {
-    let age = |path: &Path| fs::metadata(path).and_then(|it| it.modified()).ok();
-    age(input).unwrap_or(SystemTime::UNIX_EPOCH) > age(output).unwrap_or(SystemTime::UNIX_EPOCH)
+/// Makes the wasm smaller.
+fn optimize(wasm: &Path) -> Result<(), Failed> {
+    let smaller: PathBuf = wasm.with_extension("smaller");
+    run(Command::new("npm")
+        .args(["exec", "--yes", "--loglevel=error", "--package", BINARYEN, "--", "wasm-opt", "-Oz"])
+        .args(WASM_FEATURES)
+        .arg(wasm)
+        .arg("--output")
+        .arg(&smaller)
+        .stdin(Stdio::null())
+        .current_dir(root()))?;
+    Ok(fs::rename(smaller, wasm)?)
 }

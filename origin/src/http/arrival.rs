@@ -146,16 +146,7 @@ pub async fn receive(State(app): State<Arc<App>>, request: Request, next: Next) 
     };
     finish(&app, &mut response, endpoint, origin.as_ref(), &request_id).await;
     let status = response.status();
-    let cause = response.extensions().get::<Cause>().map(|cause| cause.0.as_str());
-    tracing::info!(
-        %method,
-        route,
-        status = status.as_u16(),
-        request_id,
-        ms = began.elapsed().as_millis(),
-        cause,
-        "answered"
-    );
+    log(&method, route, &response, &request_id, began);
     metrics::counter!(
         "cadence_http_requests_total",
         "route" => route,
@@ -164,6 +155,20 @@ pub async fn receive(State(app): State<Arc<App>>, request: Request, next: Next) 
     )
     .increment(1);
     response
+}
+
+/// Writes the one line about a request: what went well only for those who look closely.
+fn log(method: &Method, route: &str, response: &Response, request_id: &str, began: Instant) {
+    let status = response.status();
+    let cause = response.extensions().get::<Cause>().map(|cause| cause.0.as_str());
+    let (ms, status_code) = (began.elapsed().as_millis(), status.as_u16());
+    if status.is_server_error() {
+        tracing::warn!(%method, route, status = status_code, request_id, ms, cause, "failed");
+    } else if status.is_client_error() || cause.is_some() {
+        tracing::info!(%method, route, status = status_code, request_id, ms, cause, "refused");
+    } else {
+        tracing::debug!(%method, route, status = status_code, request_id, ms, "answered");
+    }
 }
 
 /// Answers instead of a handler that took too long; what it did, it may have done.
@@ -223,7 +228,7 @@ async fn arrive(
         now,
         method: parts.method.clone(),
         query: parts.uri.query().map(str::to_owned),
-        headers: parts.headers.clone(),
+        headers: std::mem::take(&mut parts.headers),
         body,
         client_address: statement
             .as_ref()
