@@ -11,7 +11,7 @@ use crate::server::Server;
 /// screenshot of each page in `target/screenshots`.
 #[test]
 fn a_person_signs_in_with_chromium_and_no_javascript() {
-    let server = Server::origin();
+    let server = Server::edge();
     let _log = server.log_on_failure();
     assert!(
         std::path::Path::new("/usr/bin/chromium").exists(),

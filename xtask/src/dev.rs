@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use stack::{Backing, Ending, Origin, OriginSettings, Process, Redis};
 
 use crate::step::{Failed, cargo, root, run, step};
-use crate::{tools, worker};
+use crate::tools;
+use crate::worker::{self, Build};
 
 /// Where the edge listens, and the port in the development settings of `wrangler.toml`.
 const EDGE_PORT: u16 = 8787;
@@ -38,7 +39,7 @@ pub(crate) fn run_until_interrupted(backing: Backing) -> Result<(), Failed> {
             Failed(format!("port {port} of 127.0.0.1, which the {what} listener needs, is taken"))
         })?;
     }
-    worker::build()?;
+    worker::build(Build::Quick)?;
     step("build the origin", || run(&mut cargo(&["build", "--quiet", "--package", "origin"])))?;
     let data = root().join("cadence-data/dev");
     fs::create_dir_all(&data)?;

@@ -79,9 +79,7 @@ fn deny(audit: Audit) -> Result<(), Failed> {
         })?;
         installed
     } else {
-        eprintln!(
-            "▸ cargo deny: NOT RUN, because it is not installed (`--audit` installs it)"
-        );
+        eprintln!("▸ cargo deny: NOT RUN, because it is not installed (`--audit` installs it)");
         return Ok(());
     };
     step("cargo deny", || {
