@@ -115,7 +115,9 @@ impl Incoming {
         let says = |name| self.headers.get(name).map(HeaderValue::as_bytes);
         let site = says(HeaderName::from_static("sec-fetch-site"));
         let site_is_good = site.is_none_or(|site| site == b"same-origin" || site == b"none");
-        let origin_is_good = says(ORIGIN).is_none_or(|origin| origin == issuer.as_bytes());
+        // Pages without a referrer post with the origin `null`; the site was told apart above.
+        let origin_is_good =
+            says(ORIGIN).is_none_or(|origin| origin == issuer.as_bytes() || origin == b"null");
         (site_is_good && origin_is_good)
             .then_some(())
             .ok_or(OAuthError::new(ErrorCode::AccessDenied, "the form was sent by another site"))
