@@ -90,14 +90,13 @@ impl<'s> Browser<'s> {
         self.send(request)
     }
 
-    /// Sends a form as the page's own button would.
+    /// Sends a form as the page's own button would: pages without a referrer post with the origin
+    /// `null` (Fetch Standard, "append a request Origin header").
     #[track_caller]
     pub(crate) fn submit(&mut self, form: &Form) -> Answer {
         let origin = self.server.url.clone();
-        let request = self
-            .unsent(form)
-            .header("origin", &origin)
-            .header("sec-fetch-site", "same-origin");
+        let request =
+            self.unsent(form).header("origin", &origin).header("sec-fetch-site", "same-origin");
         self.send(request)
     }
 

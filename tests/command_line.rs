@@ -135,9 +135,15 @@ fn clients_are_created_listed_shown_and_disabled() {
     let public = json(data, &[&public[..], &uri].concat());
     assert_eq!(public.get("client_secret"), None);
 
-    fails(&cadence(data, &[], &[&["client", "create", "app"][..], &uri].concat()), &["app", "exists"]);
+    fails(
+        &cadence(data, &[], &[&["client", "create", "app"][..], &uri].concat()),
+        &["app", "exists"],
+    );
     fails(&cadence(data, &[], &["client", "create", "a b"]), &[]);
-    fails(&cadence(data, &[], &["client", "create", "x", "--redirect-uri", "javascript:x"]), &["javascript:x"]);
+    fails(
+        &cadence(data, &[], &["client", "create", "x", "--redirect-uri", "javascript:x"]),
+        &["javascript:x"],
+    );
     fails(&cadence(data, &[], &["client", "show", "nobody"]), &["nobody"]);
     fails(&cadence(data, &[], &["client", "disable", "nobody"]), &["nobody"]);
 
@@ -191,10 +197,13 @@ fn keys_are_listed_and_rotated_and_never_shown() {
     }
     // The new one is published before it signs: no cache of the old set may refuse its tokens.
     let newest = one.iter().max_by_key(|key| key["created_at"].as_u64()).unwrap();
-    assert!(one.iter().any(|key| {
-        key["alg"] == "ES256"
-            && key["signs_at"].as_u64().unwrap() >= key["created_at"].as_u64().unwrap() + 300
-    }), "{newest}");
+    assert!(
+        one.iter().any(|key| {
+            key["alg"] == "ES256"
+                && key["signs_at"].as_u64().unwrap() >= key["created_at"].as_u64().unwrap() + 300
+        }),
+        "{newest}"
+    );
     fails(&cadence(data, &[], &["key", "rotate", "--alg", "HS256"]), &["ES256"]);
 }
 

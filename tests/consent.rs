@@ -52,7 +52,7 @@ scenarios! { doors:
         let origin = &server.url;
         for request in [
             alice.unsent(&form()).header("origin", "https://evil.example"),
-            alice.unsent(&form()).header("origin", "null"),
+            alice.unsent(&form()).header("origin", "null").header("sec-fetch-site", "cross-site"),
             alice.unsent(&form()).header("origin", origin).header("sec-fetch-site", "cross-site"),
         ] {
             alice.clone().send(request).is_page(403);

@@ -1,7 +1,17 @@
 //! What the edge answers by itself: the origin's request counter does not move.
 
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
 use crate::oauth::{ALICE, ALICES_PASSWORD, CHALLENGE, Tokens, WEB, is_alive, own_tokens};
 use crate::server::Server;
+
+/// Returns an edge of these tests alone, for one of them at a time: others would be counted.
+fn edge() -> (&'static Server, MutexGuard<'static, ()>) {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    static TURN: Mutex<()> = Mutex::new(());
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    (SERVER.get_or_init(Server::start_edge), turn)
+}
 
 /// Runs requests and asserts that none of them reached the origin.
 #[track_caller]
@@ -16,7 +26,7 @@ fn alone(server: &Server, requests: impl FnOnce()) {
 
 #[test]
 fn refuses_unknown_grants_and_malformed_token_requests_alone() {
-    let server = Server::edge();
+    let (server, _turn) = edge();
     WEB.refresh(server, "x").refused(400, "invalid_grant");
     let token = |form: &[(&str, &str)]| WEB.sign(server.post("/oauth2/token"), form).send();
     alone(server, || {
@@ -33,7 +43,8 @@ fn refuses_unknown_grants_and_malformed_token_requests_alone() {
         assert!(matches!(nobody.status, 400 | 401));
         let post = server.post("/oauth2/revoke").form(&[("client_id", "web"), ("token", "x")]);
         post.send().refused(401, "invalid_client");
-        let public = server.post("/oauth2/introspect").form(&[("client_id", "spa"), ("token", "x")]);
+        let public =
+            server.post("/oauth2/introspect").form(&[("client_id", "spa"), ("token", "x")]);
         public.send().refused(401, "invalid_client");
         WEB.sign(server.post("/oauth2/introspect"), &[]).send().refused(400, "invalid_request");
         let json = server.post("/oauth2/token").body("application/json", "{}");
@@ -46,7 +57,7 @@ fn refuses_unknown_grants_and_malformed_token_requests_alone() {
 
 #[test]
 fn refuses_bad_authorization_requests_alone() {
-    let server = Server::edge();
+    let (server, _turn) = edge();
     let good = WEB.authorization("openid");
     server.get(&format!("/oauth2/authorize?{}", good.query())).send();
     alone(server, || {
@@ -68,7 +79,7 @@ fn refuses_bad_authorization_requests_alone() {
 
 #[test]
 fn refuses_wrong_methods_and_paths_alone() {
-    let server = Server::edge();
+    let (server, _turn) = edge();
     server.get("/oauth2/jwks").send().expect(200);
     alone(server, || {
         for (method, path) in [
@@ -87,7 +98,7 @@ fn refuses_wrong_methods_and_paths_alone() {
 
 #[test]
 fn refuses_forged_and_absent_bearer_tokens_alone() {
-    let server = Server::edge();
+    let (server, _turn) = edge();
     let tokens = Tokens::of(&own_tokens(server, ALICE, ALICES_PASSWORD));
     is_alive(server, &tokens.access);
     let mut forged = tokens.access.clone();
@@ -107,7 +118,7 @@ fn refuses_forged_and_absent_bearer_tokens_alone() {
 
 #[test]
 fn serves_discovery_keys_and_preflights_alone() {
-    let server = Server::edge();
+    let (server, _turn) = edge();
     server.get("/oauth2/jwks").send().expect(200);
     alone(server, || {
         for _ in 0..5 {
@@ -135,7 +146,8 @@ fn a_forged_signature_of_the_edge_is_refused() {
         "v1",
         "v1;1800000000;AAAAAAAAAAAAAAAAAAAAAA;192.0.2.1;AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
     ] {
-        let request = server.get("/.well-known/openid-configuration").header("cadence-edge", header);
+        let request =
+            server.get("/.well-known/openid-configuration").header("cadence-edge", header);
         request.send().expect(403);
         server.get("/internal/clients").header("cadence-edge", header).send().expect(403);
     }

@@ -279,7 +279,11 @@ fn rows_are_where_the_key_table_says_and_hold_no_secret() {
     server.get(&format!("/oauth2/userinfo?access_token={}", next.access)).send();
 
     let mut secrets = vec![redeemed, code, "a-wrong-password".into(), VERIFIER.into()];
-    secrets.extend([ALICES_PASSWORD.into(), WEB.secret.unwrap().into(), OWN.secret.unwrap().into()]);
+    secrets.extend([
+        ALICES_PASSWORD.into(),
+        WEB.secret.unwrap().into(),
+        OWN.secret.unwrap().into(),
+    ]);
     for tokens in [tokens, next, own] {
         secrets.extend([tokens.access, tokens.refresh, tokens.id]);
     }
@@ -316,18 +320,24 @@ fn rows_are_where_the_key_table_says_and_hold_no_secret() {
         dump.push_str(key);
         dump.push_str(&redis.command(read));
     }
-    for prefix in ["session:", "session-grants:", "transaction:", "code:", "grant:", "jti:", "attempts:"] {
+    for prefix in
+        ["session:", "session-grants:", "transaction:", "code:", "grant:", "jti:", "attempts:"]
+    {
         let prefix = format!("cadence:{prefix}");
         assert!(keys.iter().any(|key| key.starts_with(&prefix)), "{prefix} is missing: {keys:?}");
     }
     let edge = server.edge.as_ref().unwrap().log();
-    for (place, text) in [("Redis", &dump), ("the origin's log", &server.origin.log()), ("the edge's log", &edge)] {
+    for (place, text) in
+        [("Redis", &dump), ("the origin's log", &server.origin.log()), ("the edge's log", &edge)]
+    {
         for secret in &secrets {
             assert!(!text.contains(secret.as_str()), "{secret} is in {place}");
         }
     }
     // Redis's append-only file has the scripts' arguments, and every file of the data directory.
-    for (file, bytes) in files(server.origin.data_dir()).into_iter().chain(files(redis.socket().parent().unwrap())) {
+    for (file, bytes) in
+        files(server.origin.data_dir()).into_iter().chain(files(redis.socket().parent().unwrap()))
+    {
         for secret in &secrets {
             let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
             assert!(!found, "{secret} is in {file}");
@@ -354,7 +364,9 @@ fn the_embedded_stores_files_hold_no_secret() {
     let next = Tokens::of(&WEB.refresh(&server, &tokens.refresh));
     let session = server.alice().cookies()[0].1.clone();
     for (file, bytes) in files(server.origin.data_dir()) {
-        for secret in [&code, &tokens.access, &tokens.refresh, &next.access, &next.refresh, &session] {
+        for secret in
+            [&code, &tokens.access, &tokens.refresh, &next.access, &next.refresh, &session]
+        {
             let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
             assert!(!found, "{secret} is in {file}");
         }

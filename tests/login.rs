@@ -121,7 +121,7 @@ scenarios! { doors:
         let origin = &server.url;
         for request in [
             browser.unsent(&form).header("origin", "https://evil.example"),
-            browser.unsent(&form).header("origin", "null"),
+            browser.unsent(&form).header("origin", "null").header("sec-fetch-site", "cross-site"),
             browser.unsent(&form).header("origin", origin).header("sec-fetch-site", "cross-site"),
             browser.unsent(&form).header("origin", origin).header("sec-fetch-site", "same-site"),
         ] {

@@ -47,6 +47,7 @@ macro_rules! scenarios {
 
 mod authorize;
 mod bearer;
+mod both_doors;
 mod browser;
 mod client_authentication;
 mod code;

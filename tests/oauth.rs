@@ -25,8 +25,11 @@ pub(crate) struct App {
     pub(crate) redirect_uri: &'static str,
 }
 
-pub(crate) const WEB: App =
-    App { id: "web", secret: Some("web-secret-0123456789"), redirect_uri: "https://app.example/cb" };
+pub(crate) const WEB: App = App {
+    id: "web",
+    secret: Some("web-secret-0123456789"),
+    redirect_uri: "https://app.example/cb",
+};
 pub(crate) const OTHER: App = App {
     id: "other",
     secret: Some("other-secret-0123456789"),
@@ -77,7 +80,8 @@ impl App {
     /// Signs Alice in and returns a code.
     #[track_caller]
     pub(crate) fn code(&self, server: &Server, scope: &str) -> String {
-        let answer = server.alice().sign_in(&self.authorization(scope).query(), ALICE, ALICES_PASSWORD);
+        let answer =
+            server.alice().sign_in(&self.authorization(scope).query(), ALICE, ALICES_PASSWORD);
         let mut params = answer.redirects_to(self.redirect_uri);
         assert_eq!(params.get("iss"), Some(&server.url), "{answer:?}");
         assert_eq!(params.get("state").map(String::as_str), Some("st-&=+%"), "{answer:?}");
@@ -227,7 +231,8 @@ pub(crate) fn own_tokens(server: &Server, username: &str, password: &str) -> Ans
 }
 
 /// The client `own`, which has the password grant.
-pub(crate) const OWN: App = App { id: "own", secret: Some("own-secret-0123456789"), redirect_uri: "" };
+pub(crate) const OWN: App =
+    App { id: "own", secret: Some("own-secret-0123456789"), redirect_uri: "" };
 
 /// Signs somebody in at a new browser and returns what the client gets.
 #[track_caller]

@@ -4,8 +4,8 @@ use openidconnect::core::{CoreClient, CoreProviderMetadata, CoreResponseType, Co
 use openidconnect::http::Response;
 use openidconnect::{
     AccessTokenHash, AuthenticationFlow, AuthorizationCode, ClientId, ClientSecret, CsrfToken,
-    HttpRequest, HttpResponse, IntrospectionUrl, IssuerUrl, Nonce, OAuth2TokenResponse as _, PkceCodeChallenge,
-    RedirectUrl, Scope, TokenIntrospectionResponse as _, TokenResponse as _,
+    HttpRequest, HttpResponse, IntrospectionUrl, IssuerUrl, Nonce, OAuth2TokenResponse as _,
+    PkceCodeChallenge, RedirectUrl, Scope, TokenIntrospectionResponse as _, TokenResponse as _,
 };
 
 use crate::http::Request;

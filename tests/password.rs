@@ -111,7 +111,8 @@ fn guessing_is_throttled_for_the_address() {
     let guess = |hand: usize| {
         let name = format!("somebody-{hand}@example.test");
         let form = [("grant_type", "password"), ("username", &name), ("password", "x")];
-        let request = server.post("/oauth2/token").basic("own", "own-secret-0123456789").form(&form);
+        let request =
+            server.post("/oauth2/token").basic("own", "own-secret-0123456789").form(&form);
         let spoofed = format!("192.0.2.{}", hand % 250);
         request
             .header("x-forwarded-for", &spoofed)

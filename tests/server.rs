@@ -130,7 +130,8 @@ impl Server {
 
     /// Registers a confidential client like `web`, and waits until it is known everywhere.
     pub(crate) fn new_client(&self, name: &str) -> App {
-        let id: &'static str = self.unique(name).split('@').next().unwrap_or(name).to_owned().leak();
+        let id: &'static str =
+            self.unique(name).split('@').next().unwrap_or(name).to_owned().leak();
         let app = App {
             id,
             secret: Some("secret-of-a-new-client-0123456789"),

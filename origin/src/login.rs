@@ -40,10 +40,8 @@ pub async fn login(
 ) -> Result<Login, Unavailable> {
     let username = canonical_username(username);
     let user_key = attempts_of("user", &username);
-    let counters = [
-        (attempts_of("address", &network(address)), LOGIN_ATTEMPTS_PER_ADDRESS),
-        (user_key, LOGIN_ATTEMPTS_PER_USER),
-    ];
+    let address_key = attempts_of("address", &network(address));
+    let counters = [(address_key, LOGIN_ATTEMPTS_PER_ADDRESS), (user_key, LOGIN_ATTEMPTS_PER_USER)];
     for (key, limit) in &counters {
         if let Attempt::Refused { retry_in } =
             app.store.count_attempt(key, *limit, LOGIN_WINDOW_IN, now).await?
@@ -56,7 +54,9 @@ pub async fn login(
     let verdict = app.passwords.verify(password, hash).await?;
     match user {
         Some(user) if verdict == PasswordVerdict::Right && user.disabled_at.is_none() => {
+            // Only failures count: many people may share one address.
             app.store.forget_attempts(&user_key).await?;
+            app.store.return_attempt(&address_key).await?;
             Ok(Login::Right(Box::new(user)))
         }
         _ => Ok(Login::Wrong),

@@ -436,6 +436,9 @@ pub trait Store: Send + Sync {
         now: UnixTime,
     ) -> Result<Attempt, StoreError>;
 
+    /// Takes one counted attempt under `key` back: it was none.
+    async fn return_attempt(&self, key: &Sha256Digest) -> Result<(), StoreError>;
+
     /// Forgets the attempts under `key`.
     async fn forget_attempts(&self, key: &Sha256Digest) -> Result<(), StoreError>;
 

@@ -45,7 +45,7 @@ pub const SIGNED_REQUEST_EXPIRES_IN: u64 = 30;
 /// Failed logins for one user, or from one address, before further ones are refused unseen.
 pub const LOGIN_ATTEMPTS_PER_USER: u32 = 10;
 
-/// Login attempts from one address (IPv6: one /64) within [`LOGIN_WINDOW_IN`].
+/// Failed logins from one address (IPv6: one /64) within [`LOGIN_WINDOW_IN`].
 pub const LOGIN_ATTEMPTS_PER_ADDRESS: u32 = 100;
 
 /// The window in which login attempts are counted, seconds (15 minutes: the longest lock-out

@@ -348,11 +348,8 @@ async fn forms_of_other_sites_are_refused() {
     let own = [("cookie", cookies.as_str()), ("origin", "https://id.example")];
     assert_eq!(server.post("/oauth2/login", &cross, &form(&csrf)).await.status, 403);
     assert_eq!(server.post("/oauth2/login", &foreign, &form(&csrf)).await.status, 403);
-    let sandboxed = [
-        ("cookie", cookies.as_str()),
-        ("origin", "null"),
-        ("sec-fetch-site", "cross-site"),
-    ];
+    let sandboxed =
+        [("cookie", cookies.as_str()), ("origin", "null"), ("sec-fetch-site", "cross-site")];
     assert_eq!(server.post("/oauth2/login", &sandboxed, &form(&csrf)).await.status, 403);
     assert_eq!(server.post("/oauth2/login", &own, &form("x")).await.status, 403);
     assert_eq!(server.post("/oauth2/login", &[], &form(&csrf)).await.status, 400, "no cookie");

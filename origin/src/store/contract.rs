@@ -61,6 +61,7 @@ macro_rules! for_each_promise {
             access_token_of_the_previous_generation_ends_with_the_grace
             access_token_is_revoked_alone
             attempts_are_limited_within_their_window
+            attempts_are_returned
             attempts_are_forgotten
             store_answers
             race_of_codes_has_one_winner_and_then_none
@@ -557,6 +558,17 @@ pub async fn attempts_are_limited_within_their_window(store: &AnyStore) {
     let none = secret(&format!("attempts {}", unique()));
     let refused = store.count_attempt(&none, 0, 900, NOW).await.unwrap();
     assert_eq!(refused, Attempt::Refused { retry_in: 900 });
+}
+
+pub async fn attempts_are_returned(store: &AnyStore) {
+    let key = secret(&format!("attempts {}", unique()));
+    store.return_attempt(&key).await.unwrap();
+    let attempt = async || store.count_attempt(&key, 2, 900, NOW).await.unwrap();
+    assert_eq!(attempt().await, Attempt::Allowed);
+    assert_eq!(attempt().await, Attempt::Allowed);
+    store.return_attempt(&key).await.unwrap();
+    assert_eq!(attempt().await, Attempt::Allowed, "one came back");
+    assert!(matches!(attempt().await, Attempt::Refused { .. }), "and only one");
 }
 
 pub async fn attempts_are_forgotten(store: &AnyStore) {

@@ -440,6 +440,14 @@ impl Store for Embedded {
         Ok(Attempt::Allowed)
     }
 
+    async fn return_attempt(&self, key: &Sha256Digest) -> Result<(), StoreError> {
+        sqlx::query("UPDATE attempts SET count = count - 1 WHERE digest = ? AND count > 0")
+            .bind(bytes(key))
+            .execute(&self.file.writer)
+            .await?;
+        Ok(())
+    }
+
     async fn forget_attempts(&self, key: &Sha256Digest) -> Result<(), StoreError> {
         sqlx::query("DELETE FROM attempts WHERE digest = ?")
             .bind(bytes(key))

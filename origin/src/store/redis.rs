@@ -414,6 +414,10 @@ impl Store for Redis {
         Ok(if retry_in == 0 { Attempt::Allowed } else { Attempt::Refused { retry_in } })
     }
 
+    async fn return_attempt(&self, key: &Sha256Digest) -> Result<(), StoreError> {
+        self.run(&RETURN_ATTEMPT, &[&attempts_key(key)], |_| ()).await
+    }
+
     async fn forget_attempts(&self, key: &Sha256Digest) -> Result<(), StoreError> {
         self.ask(redis::cmd("DEL").arg(attempts_key(key))).await
     }
@@ -462,6 +466,7 @@ static FIND_SESSION: Script = script!("find_session");
 static ADD_SESSION_GRANT: Script = script!("add_session_grant");
 static TAKE_SESSION: Script = script!("take_session");
 static COUNT_ATTEMPT: Script = script!("count_attempt");
+static RETURN_ATTEMPT: Script = script!("return_attempt");
 
 fn session_key(digest: &Sha256Digest) -> String {
     format!("cadence:session:{{{}}}", digest.to_base64url())

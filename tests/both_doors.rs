@@ -1,0 +1,161 @@
+//! G7, BR13: the edge and the origin behind it give the same answers.
+
+use crate::http::{Answer, Request, query};
+use crate::oauth::{ALICE, App, CHALLENGE, OTHER, SPA, WEB};
+use crate::server::Server;
+
+/// What of an answer clients act upon.
+const HEADERS: [&str; 16] = [
+    "access-control-allow-headers",
+    "access-control-allow-methods",
+    "access-control-allow-origin",
+    "access-control-expose-headers",
+    "allow",
+    "cache-control",
+    "content-security-policy",
+    "content-type",
+    "location",
+    "pragma",
+    "referrer-policy",
+    "retry-after",
+    "vary",
+    "www-authenticate",
+    "x-content-type-options",
+    "x-frame-options",
+];
+
+/// Sends a request through both doors of one system and compares the answers.
+#[track_caller]
+fn same(method: &str, path: &str, prepare: impl Fn(Request) -> Request) {
+    let server = Server::edge();
+    let send = |url: &str| prepare(Request::new(method, format!("{url}{path}"))).send();
+    let (edge, origin) = (send(&server.url), send(&server.origin.url()));
+    assert_eq!(edge.status, origin.status, "{edge:?}\n{origin:?}");
+    assert_eq!(without_request_id(&edge), without_request_id(&origin), "{edge:?}\n{origin:?}");
+    for name in HEADERS {
+        assert_eq!(edge.headers(name), origin.headers(name), "{name}: {edge:?}\n{origin:?}");
+    }
+}
+
+/// Pages show the request's id, which is each answer's own.
+fn without_request_id(answer: &Answer) -> String {
+    let id = answer.header("x-request-id").unwrap();
+    answer.body.replace(id, "")
+}
+
+#[test]
+fn token_requests_are_refused_alike() {
+    let forms: [(&App, &[(&str, &str)]); 14] = [
+        (&WEB, &[]),
+        (&WEB, &[("grant_type", "implicit")]),
+        (&WEB, &[("grant_type", "authorization_code")]),
+        (&WEB, &[("grant_type", "authorization_code"), ("code", "x")]),
+        (&WEB, &[("grant_type", "refresh_token"), ("refresh_token", "x")]),
+        (&WEB, &[("grant_type", "refresh_token"), ("refresh_token", "x"), ("scope", "\"")]),
+        (&WEB, &[("grant_type", "password"), ("username", ALICE), ("password", "x")]),
+        (&SPA, &[("grant_type", "password"), ("username", ALICE), ("password", "x")]),
+        (&WEB, &[("token", "x"), ("token", "x")]),
+        (&WEB, &[("token", "x"), ("client_secret", "x")]),
+        (&WEB, &[("token", "x"), ("client_id", "other")]),
+        (&SPA, &[("token", "x"), ("client_secret", "x")]),
+        (&OTHER, &[("token", "a.b.c")]),
+        (&SPA, &[("token", "a.b.c")]),
+    ];
+    for path in ["/oauth2/token", "/oauth2/revoke", "/oauth2/introspect"] {
+        for (app, form) in forms {
+            same("POST", path, |request| app.sign(request, form));
+        }
+        same("POST", path, |request| request.form(&[("token", "x")]));
+        same("POST", path, |request| request.basic("web", "wrong").form(&[("token", "x")]));
+        same("POST", path, |request| request.basic("nobody", "x").form(&[("token", "x")]));
+        same("POST", path, |request| request.body("application/json", "{}"));
+        same("POST", path, |request| request.form(&[("x", &"x".repeat(66_000))]));
+        let form = "application/x-www-form-urlencoded";
+        same("POST", path, |request| request.body(form, "token=%zz"));
+        same("POST", &format!("{path}?password=x"), |request| request.form(&[("token", "x")]));
+        for method in ["GET", "PUT", "HEAD"] {
+            same(method, path, |request| request);
+        }
+    }
+}
+
+#[test]
+fn authorization_requests_are_refused_alike() {
+    let good = WEB.authorization("openid");
+    for request in [
+        good.clone().without("client_id"),
+        good.clone().with("client_id", "nobody"),
+        good.clone().and("redirect_uri", "https://evil.example/"),
+        good.clone().with("redirect_uri", "https://evil.example/"),
+        good.clone().with("response_type", "token"),
+        good.clone().with("scope", "admin"),
+        good.clone().with("code_challenge", &CHALLENGE[1..]),
+        good.clone().and("state", "x"),
+        good.clone().with("request", "x"),
+        good.clone().with("prompt", "none"),
+        good.clone().with("state", &"s".repeat(3_000)),
+    ] {
+        same("GET", &format!("/oauth2/authorize?{}", request.query()), |request| request);
+        same("POST", "/oauth2/authorize", |sent| sent.form(&request.pairs()));
+    }
+    same("GET", &format!("/oauth2/authorize?{}&x=%zz", good.query()), |request| request);
+    same("POST", "/oauth2/authorize", |request| request.body("application/json", "{}"));
+    same("POST", "/oauth2/authorize", |request| request);
+    same("PUT", "/oauth2/authorize", |request| request);
+    let long = query(&[("client_id", "web"), ("x", &"x".repeat(16_400))]);
+    same("GET", &format!("/oauth2/authorize?{long}"), |request| request);
+}
+
+#[test]
+fn bearer_tokens_are_refused_alike() {
+    let server = Server::edge();
+    let tokens = WEB.tokens(server, "profile");
+    let mut forged = tokens.access.clone();
+    forged.truncate(forged.len() - 2);
+    for path in ["/oauth2/userinfo", "/api/me"] {
+        same("GET", path, |request| request);
+        for token in [&*forged, &tokens.access, &tokens.refresh, "a.b.c", "x", &"A".repeat(9_000)] {
+            same("GET", path, |request| request.bearer(token));
+        }
+        same("GET", path, |request| request.bearer("x").bearer("x"));
+        same("GET", path, |request| request.header("authorization", "Bearer"));
+        same("GET", path, |request| request.header("authorization", "Bearer a b"));
+        same("GET", path, |request| request.header("authorization", "DPoP x"));
+        same("PATCH", path, |request| request);
+        for origin in ["https://spa.example", "https://evil.example", "null"] {
+            same("GET", path, |request| request.header("origin", origin));
+            same("OPTIONS", path, |request| {
+                request.header("origin", origin).header("access-control-request-method", "GET")
+            });
+        }
+    }
+    same("POST", "/oauth2/userinfo", |request| {
+        request.bearer(&tokens.access).form(&[("access_token", &tokens.access)])
+    });
+    same("DELETE", "/api/auth/logout", |request| request);
+}
+
+#[test]
+fn everything_else_is_answered_alike() {
+    for path in [
+        "/.well-known/openid-configuration",
+        "/.well-known/oauth-authorization-server",
+        "/oauth2/jwks",
+        "/oauth2/login",
+        "/oauth2/login?tx=AAAAAAAAAAAAAAAA",
+        "/oauth2/consent",
+        "/oauth2/consent/context",
+        "/oauth2/logout",
+        "/oauth2/logout?state=1&state=2",
+        "/oauth2/logout?id_token_hint=x",
+        "/",
+        "/oauth2/nothing",
+        "/oauth2/token/",
+    ] {
+        same("GET", path, |request| request);
+        same("OPTIONS", path, |request| request.header("origin", "https://spa.example"));
+    }
+    same("POST", "/oauth2/consent/decision", |request| request.form(&[]));
+    same("POST", "/oauth2/login", |request| request.form(&[]));
+    same("DELETE", "/oauth2/login", |request| request);
+}
