@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::http::Answer;
 use crate::oauth::{Tokens, WEB, is_dead, jwt_part, own_tokens};
-use crate::server::Server;
+use crate::server::{Server, until};
 
 const PROTECTED: [&str; 2] = ["/oauth2/userinfo", "/api/me"];
 
@@ -181,11 +181,36 @@ scenarios! { doors:
         let tokens = Tokens::of(&own_tokens(server, &name, "a-passphrase-for-tests"));
         server.get("/oauth2/userinfo").bearer(&tokens.access).send().expect(200);
         server.cadence(&["user", "disable", &name]);
-        server.until("the user is disabled", || {
+        until("the user is disabled", || {
             let answer: Answer = server.get("/oauth2/userinfo").bearer(&tokens.access).send();
             answer.status == 401
         });
         is_dead(server, &tokens.access);
+    }
+
+    /// ED09: whoever asks at the same time, everybody hears about themselves.
+    fn nobody_hears_about_somebody_else(server) {
+        let names: Vec<String> = (0..4).map(|_| server.new_user("crowd")).collect();
+        let crowd: Vec<(String, String)> = names
+            .iter()
+            .map(|name| {
+                let tokens = Tokens::of(&own_tokens(server, name, "a-passphrase-for-tests"));
+                (name.clone(), tokens.access)
+            })
+            .collect();
+        std::thread::scope(|scope| {
+            for hand in 0..8 {
+                let crowd = &crowd;
+                scope.spawn(move || {
+                    for turn in 0..15 {
+                        let (name, token) = &crowd[(hand + turn) % crowd.len()];
+                        let told = server.get("/oauth2/userinfo").bearer(token).send().expect(200);
+                        assert_eq!(told.json()["email"], **name);
+                        assert_eq!(told.json()["sub"], jwt_part(token, 1)["sub"]);
+                    }
+                });
+            }
+        });
     }
 
     /// Other methods, unknown paths.

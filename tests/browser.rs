@@ -112,9 +112,10 @@ impl<'s> Browser<'s> {
     pub(crate) fn send(&mut self, request: Request) -> Answer {
         let cookies: Vec<String> =
             self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let request = match cookies.is_empty() {
-            true => request,
-            false => request.header("cookie", &cookies.join("; ")),
+        let request = if cookies.is_empty() {
+            request
+        } else {
+            request.header("cookie", &cookies.join("; "))
         };
         let answer = request.send();
         for cookie in answer.headers("set-cookie") {

@@ -2,7 +2,7 @@
 
 use crate::http::{Answer, Request};
 use crate::oauth::{ALICE, ALICES_PASSWORD, WEB};
-use crate::server::Server;
+use crate::server::{Server, until};
 
 /// What is well formed at every endpoint: only the client is left to complain about.
 const GRANT: [(&str, &str); 3] =
@@ -112,6 +112,25 @@ scenarios! { doors:
         is_not_authenticated(&ask(server).form(&assertion).send());
         let public = [&[("client_id", "spa")], &assertion[2..], &[token]].concat();
         is_not_authenticated(&ask(server).form(&public).send());
+    }
+
+    /// CA16: a changed secret is good at once, and the one before soon is not.
+    fn a_changed_secret_replaces_the_one_before(server) {
+        let app = server.new_client("changing");
+        let revoke = |secret: &str| ask(server).basic(app.id, secret).form(&[("token", "x")]).send();
+        is_authenticated(&revoke(app.secret.unwrap()));
+        let shown = server.cadence(&["client", "show", app.id, "--format", "json"]);
+        assert!(!shown.contains(app.secret.unwrap()), "{shown}");
+        server.apply(&format!(
+            "[[clients]]\nclient_id = \"{}\"\nclient_name = \"Changed\"\n\
+             client_secret = \"another-secret-0123456789\"\n\
+             token_endpoint_auth_method = \"client_secret_basic\"\n\
+             grant_types = [\"authorization_code\"]\n\
+             redirect_uris = [\"https://new.example/cb\"]\nscope = \"openid\"\n",
+            app.id
+        ));
+        until("the new secret is known", || revoke("another-secret-0123456789").status == 200);
+        is_not_authenticated(&revoke(app.secret.unwrap()));
     }
 
     /// RV05, IN01, IN05: the same rules hold at every endpoint of clients.

@@ -5,7 +5,7 @@ use std::sync::Barrier;
 use crate::oauth::{
     self, LENIENT, OTHER, SPA, Tokens, VERIFIER, WEB, grant_is_dead, is_alive, is_dead, jwt_part,
 };
-use crate::server::Server;
+use crate::server::{Server, until};
 
 scenarios! { everywhere:
     /// HT15, JW20, JW21.
@@ -245,7 +245,7 @@ scenarios! { doors:
         is_alive(server, &tokens.access);
 
         server.cadence(&["user", "disable", &name]);
-        server.until("the user is disabled", || {
+        until("the user is disabled", || {
             let answer = server.get("/api/me").bearer(&tokens.access).send();
             answer.status == 401
         });
@@ -258,7 +258,7 @@ scenarios! { doors:
         let app = server.new_client("fleeting");
         let code = app.code(server, "openid");
         server.cadence(&["client", "disable", app.id]);
-        server.until("the client is disabled", || {
+        until("the client is disabled", || {
             let answer = app.redeem(server, &code);
             answer.status == 401 && answer.error() == "invalid_client"
         });

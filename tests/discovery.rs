@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::oauth::{RS256, WEB, jwt_part};
-use crate::server::Server;
+use crate::oauth::{RS256, Tokens, WEB, jwt_part};
+use crate::server::{Server, until};
 
 scenarios! { everywhere:
     /// OD01, OD02, AZ43.
@@ -119,4 +119,26 @@ scenarios! { doors:
             }
         }
     }
+}
+
+/// JW23: a new key is published long before it signs, and the old one stays as long as it is
+/// needed.
+#[test]
+fn a_new_key_is_published_before_it_signs() {
+    let server = Server::start_origin();
+    let kids = || -> BTreeSet<String> {
+        let set = server.get("/oauth2/jwks").send().expect(200).json();
+        let keys = set["keys"].as_array().unwrap().iter();
+        keys.map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
+    };
+    let before = kids();
+    let tokens = WEB.tokens(&server, "openid");
+    server.cadence(&["key", "rotate"]);
+    until("the new keys are published", || kids().len() > before.len());
+    assert!(kids().is_superset(&before), "the old ones stay");
+    crate::oauth::is_alive(&server, &tokens.access);
+    let next = Tokens::of(&WEB.refresh(&server, &tokens.refresh));
+    let kid = jwt_part(&next.access, 0)["kid"].as_str().unwrap().to_owned();
+    assert!(before.contains(&kid), "no cache has the new ones yet");
+    crate::oauth::is_alive(&server, &next.access);
 }

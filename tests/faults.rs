@@ -8,7 +8,7 @@ use crate::oauth::{
     ALICE, ALICES_PASSWORD, OWN, Tokens, VERIFIER, WEB, grant_is_dead, is_alive, is_dead,
     own_tokens,
 };
-use crate::server::Server;
+use crate::server::{Server, until};
 
 /// Asserts the answer of DESIGN §8: never a no while nobody knows.
 #[track_caller]
@@ -63,7 +63,7 @@ fn sessions_and_tokens_survive_kill_9_of_redis() {
     WEB.revoke(&server, &revoked.refresh).expect(200);
     server.redis.as_mut().unwrap().kill();
     server.redis.as_mut().unwrap().restart();
-    server.until("the origin has found Redis again", || {
+    until("the origin has found Redis again", || {
         server.get("/oauth2/userinfo").bearer(&tokens.access).send().status == 200
     });
     WEB.refresh(&server, &tokens.refresh).expect(200);
@@ -119,7 +119,7 @@ fn without_redis_nobody_is_told_no(mut server: Server) {
     server.get("/readyz").send().expect(503);
 
     server.redis.as_mut().unwrap().restart();
-    server.until("the system is ready again", || server.get("/readyz").send().status == 200);
+    until("the system is ready again", || server.get("/readyz").send().status == 200);
     is_alive(&server, &tokens.access);
     Tokens::of(&WEB.redeem(&server, &code));
     let next = Tokens::of(&WEB.refresh(&server, &tokens.refresh));
@@ -150,7 +150,7 @@ fn a_redis_that_hangs_is_given_up_in_time() {
     is_unavailable(&server.get("/oauth2/userinfo").bearer(&tokens.access).send());
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     redis.signal("CONT");
-    server.until("the system is ready again", || server.get("/readyz").send().status == 200);
+    until("the system is ready again", || server.get("/readyz").send().status == 200);
     // The refresh may have happened: the answer was lost, and is given again.
     let next = Tokens::of(&WEB.refresh(&server, &tokens.refresh));
     is_alive(&server, &next.access);
@@ -238,6 +238,18 @@ fn without_the_origin_the_edge_goes_on_as_far_as_it_can() {
     WEB.refresh(&server, &tokens.refresh).expect(200);
 }
 
+/// Asked to end, the origin ends by itself, and nothing is lost.
+#[test]
+fn an_origin_that_is_asked_to_end_ends() {
+    let mut server = Server::start_embedded();
+    let tokens = WEB.tokens(&server, "openid");
+    server.origin.signal("TERM");
+    server.origin.wait_end();
+    server.origin.restart();
+    is_alive(&server, &tokens.access);
+    WEB.refresh(&server, &tokens.refresh).expect(200);
+}
+
 /// ED15, F16: an origin that hangs is given up within the edge's deadline.
 #[test]
 fn an_origin_that_hangs_is_given_up_in_time() {
@@ -250,7 +262,7 @@ fn an_origin_that_hangs_is_given_up_in_time() {
     server.origin.signal("CONT");
     is_unavailable(&answer);
     assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
-    server.until("the origin answers again", || {
+    until("the origin answers again", || {
         server.get("/oauth2/userinfo").bearer(&tokens.access).send().status == 200
     });
 }

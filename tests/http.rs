@@ -143,8 +143,11 @@ pub(crate) struct Answer {
 
 impl std::fmt::Debug for Answer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let body: String = self.body.chars().take(1_500).collect();
-        write!(f, "{}\n-> {} {:#?}\n{body}", self.request, self.status, self.headers)
+        let cut = |text: &str, longest| text.chars().take(longest).collect::<String>();
+        // Of a page the style comes first and says least.
+        let content = self.body.split_once("<main>").map_or(&*self.body, |(_, main)| main);
+        let (request, content) = (cut(&self.request, 400), cut(content, 1_500));
+        write!(f, "{request}\n-> {} {:#?}\n{content}", self.status, self.headers)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The password grant: RFC 6749 §4.3, for the operator's own confidential clients.
 
 use crate::oauth::{ALICE, ALICES_PASSWORD, OWN, Tokens, is_alive, own_tokens};
-use crate::server::Server;
+use crate::server::{Server, unique};
 
 scenarios! { everywhere:
     /// PW01, and the curl line of the quick start.
@@ -42,7 +42,7 @@ scenarios! { doors:
         ] {
             assert_eq!(own_tokens(server, &name, password).body, wrong.body, "{password}");
         }
-        let unknown = own_tokens(server, &server.unique("ghost"), "a-passphrase-for-tests");
+        let unknown = own_tokens(server, &unique("ghost"), "a-passphrase-for-tests");
         assert_eq!((unknown.status, &unknown.body), (wrong.status, &wrong.body));
         for password in ["", &"p".repeat(1_025), &"p".repeat(20_000), "a\0b"] {
             own_tokens(server, &name, password).refused(400, "invalid_request");

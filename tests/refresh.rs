@@ -6,7 +6,7 @@ use std::sync::Barrier;
 use crate::oauth::{
     OTHER, OWN, SPA, Tokens, WEB, grant_is_dead, is_alive, is_dead, jwt_part, own_tokens,
 };
-use crate::server::Server;
+use crate::server::{Server, until};
 
 scenarios! { everywhere:
     /// RT01, RT20.
@@ -149,7 +149,7 @@ scenarios! { doors:
         let tokens = Tokens::of(&own_tokens(server, &name, "a-passphrase-for-tests"));
         let tokens = Tokens::of(&OWN.refresh(server, &tokens.refresh));
         server.cadence(&["user", "disable", &name]);
-        server.until("the user is disabled", || {
+        until("the user is disabled", || {
             server.get("/api/me").bearer(&tokens.access).send().status == 401
         });
         OWN.refresh(server, &tokens.refresh).refused(400, "invalid_grant");

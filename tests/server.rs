@@ -112,15 +112,9 @@ impl Server {
         browser
     }
 
-    /// Makes a name that no other test uses.
-    pub(crate) fn unique(&self, name: &str) -> String {
-        static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        format!("{name}-{}@example.test", NUMBER.fetch_add(1, Ordering::Relaxed))
-    }
-
     /// Registers a user with the password `a-passphrase-for-tests`; returns the username.
     pub(crate) fn new_user(&self, name: &str) -> String {
-        let name = self.unique(name);
+        let name = unique(name);
         self.apply(&format!(
             "[[users]]\nusername = \"{name}\"\nemail = \"{name}\"\n\
              password = \"a-passphrase-for-tests\"\n"
@@ -130,8 +124,7 @@ impl Server {
 
     /// Registers a confidential client like `web`, and waits until it is known everywhere.
     pub(crate) fn new_client(&self, name: &str) -> App {
-        let id: &'static str =
-            self.unique(name).split('@').next().unwrap_or(name).to_owned().leak();
+        let id: &'static str = unique(name).split('@').next().unwrap_or(name).to_owned().leak();
         let app = App {
             id,
             secret: Some("secret-of-a-new-client-0123456789"),
@@ -145,7 +138,7 @@ impl Server {
              redirect_uris = [\"https://new.example/cb\"]\nscope = \"openid profile email\"\n"
         ));
         let url = format!("/oauth2/authorize?{}", app.authorization("openid").query());
-        self.until("the client is known", || self.get(&url).send().status != 400);
+        until("the client is known", || self.get(&url).send().status != 400);
         app
     }
 
@@ -169,12 +162,6 @@ impl Server {
         self.origin.cadence(arguments)
     }
 
-    /// Waits for what other processes do in their own time.
-    #[track_caller]
-    pub(crate) fn until(&self, what: &str, holds: impl FnMut() -> bool) {
-        stack::wait_until(what, Duration::from_secs(20), holds);
-    }
-
     /// Counts the requests that reached the origin on behalf of clients: the edge's own requests
     /// for clients and keys are not among them.
     pub(crate) fn asked_of_origin(&self) -> u64 {
@@ -183,14 +170,27 @@ impl Server {
         self.origin.requests(None) - own
     }
 
-    pub(crate) fn now(&self) -> u64 {
-        SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs()
-    }
-
     /// Prints what the processes have logged lately, if the test fails.
     pub(crate) fn log_on_failure(&self) -> LogOnFailure<'_> {
         LogOnFailure(self)
     }
+}
+
+/// Makes a name that no other test uses.
+pub(crate) fn unique(name: &str) -> String {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    format!("{name}-{}@example.test", NUMBER.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Waits for what other processes do in their own time.
+#[track_caller]
+pub(crate) fn until(what: &str, holds: impl FnMut() -> bool) {
+    stack::wait_until(what, Duration::from_secs(20), holds);
+}
+
+/// Returns the UNIX time, seconds.
+pub(crate) fn now() -> u64 {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs()
 }
 
 /// Prints a server's log when it is dropped by a panic.

@@ -90,11 +90,11 @@ fn credentials(joined: &str) -> Vec<String> {
                 last.push(',');
                 last.push_str(part);
             }
-            Some(_) => all.push(part.trim_start().to_owned()),
-            None => all.push(part.to_owned()),
+            _ => all.push(part.to_owned()),
         }
     }
-    all
+    // Space around a value is not part of it (RFC 9110 §5.5).
+    all.iter().map(|value| value.trim().to_owned()).collect()
 }
 
 /// Reads the body of a request.
@@ -170,6 +170,7 @@ mod tests {
             ("Basic a,bearer b", &["Basic a", "bearer b"]),
             ("Digest a=\"b\", c=d", &["Digest a=\"b\", c=d"]),
             ("Bearer a,b", &["Bearer a,b"]),
+            ("Bearer ", &["Bearer"]),
             ("", &[""]),
             (", Basic a", &["", "Basic a"]),
         ] {

@@ -217,7 +217,10 @@ fn away(outgoing: &Outgoing<'_>, cause: &JsValue) -> Refusal {
     Refusal::Unavailable
 }
 
-/// Makes the signed request; `None` when its URL does not stay as it is.
+/// Makes the signed request; `None` when the platform would send it to another path.
+///
+/// The query may be spelled in another way on its way up: the platform percent-encodes what RFC
+/// 3986 does not let stand there, which decodes to the same. So the target is signed as it is sent.
 fn prepare(
     config: &Config,
     outgoing: &Outgoing<'_>,
@@ -232,7 +235,9 @@ fn prepare(
     }
     let url = format!("{}{}", config.origin_url, outgoing.target);
     let request = Request::new_with_str_and_init(&url, &init)?;
-    if route::target(&request.url()) != outgoing.target {
+    let url = request.url();
+    let target = route::target(&url);
+    if route::split(target).0 != route::split(outgoing.target).0 {
         return Ok(None);
     }
     let nonce = platform::random().ok_or("there is no randomness")?;
@@ -243,7 +248,7 @@ fn prepare(
     };
     let parts = RequestParts {
         method: outgoing.method,
-        target: outgoing.target,
+        target,
         body: Sha256Digest::of(outgoing.body.unwrap_or_default()),
     };
     let headers = request.headers();

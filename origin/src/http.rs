@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{any, get, post};
+use axum::routing::{any, get};
 use shared::endpoint::Endpoint;
 
 use crate::app::App;
@@ -33,22 +33,22 @@ use crate::app::App;
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
         .route(Endpoint::Authorize.path(), any(authorize::authorize))
-        .route(Endpoint::Login.path(), get(login::page).post(login::form))
-        .route(Endpoint::Consent.path(), get(consent::page))
-        .route(Endpoint::ConsentContext.path(), get(consent::context))
-        .route(Endpoint::ConsentDecision.path(), post(consent::decision))
-        .route(Endpoint::Token.path(), post(token::token))
+        .route(Endpoint::Login.path(), any(login::login))
+        .route(Endpoint::Consent.path(), any(consent::page))
+        .route(Endpoint::ConsentContext.path(), any(consent::context))
+        .route(Endpoint::ConsentDecision.path(), any(consent::decision))
+        .route(Endpoint::Token.path(), any(token::token))
         .route(Endpoint::Userinfo.path(), any(userinfo::userinfo))
-        .route(Endpoint::Revoke.path(), post(revoke::revoke))
-        .route(Endpoint::Introspect.path(), post(introspect::introspect))
+        .route(Endpoint::Revoke.path(), any(revoke::revoke))
+        .route(Endpoint::Introspect.path(), any(introspect::introspect))
         .route(Endpoint::Logout.path(), any(logout::logout))
-        .route(Endpoint::OpenidConfiguration.path(), get(discovery::metadata))
-        .route(Endpoint::OauthMetadata.path(), get(discovery::metadata))
-        .route(Endpoint::Jwks.path(), get(discovery::jwks))
-        .route(Endpoint::Me.path(), get(me::me))
+        .route(Endpoint::OpenidConfiguration.path(), any(discovery::metadata))
+        .route(Endpoint::OauthMetadata.path(), any(discovery::metadata))
+        .route(Endpoint::Jwks.path(), any(discovery::jwks))
+        .route(Endpoint::Me.path(), any(me::me))
         .route(Endpoint::ApiLogout.path(), any(me::logout))
-        .route(Endpoint::Health.path(), get(health::live))
-        .route(Endpoint::Ready.path(), get(health::ready))
+        .route(Endpoint::Health.path(), any(health::live))
+        .route(Endpoint::Ready.path(), any(health::ready))
         .route(internal::CLIENTS, get(internal::clients))
         .fallback(answer::not_found)
         .layer(from_fn_with_state(app.clone(), arrival::receive))

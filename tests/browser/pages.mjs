@@ -11,7 +11,8 @@ mkdirSync(folder, { recursive: true });
 // The client's own server: it says thank you, and remembers how browsers came back.
 const cameBack = [];
 const app = createServer((request, response) => {
-  cameBack.push(new URL(request.url, "http://127.0.0.1"));
+  const url = new URL(request.url, "http://127.0.0.1");
+  if (url.pathname === "/callback") cameBack.push(url);
   response.setHeader("content-type", "text/html");
   response.end("<!doctype html><title>Back at the app</title><p>Thank you.");
 });

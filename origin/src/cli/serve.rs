@@ -1,5 +1,6 @@
 //! `cadence serve`.
 
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,7 +72,10 @@ async fn store(config: &Config) -> Result<(Arc<dyn Store>, Option<Arc<Embedded>>
 fn start_log(config: &Config) -> Result<(), CommandError> {
     let filter =
         EnvFilter::try_new(&config.log).map_err(|error| format!("log is not a filter: {error}"))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match config.log_format {
         LogFormat::Text => log.try_init(),
         LogFormat::Json => log.json().flatten_event(true).try_init(),

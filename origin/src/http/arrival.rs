@@ -187,24 +187,32 @@ async fn arrive(
     endpoint: Option<Endpoint>,
     request_id: &mut String,
 ) -> Result<Request, Response> {
-    let refuse = |error: OAuthError| HttpError::OAuth(error).into_response();
+    let refuse = |error: OAuthError, request_id: &str| match endpoint {
+        Some(endpoint) if endpoint.is_page() => HttpError::OAuth(error).on_page(request_id),
+        _ => HttpError::OAuth(error).into_response(),
+    };
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned();
     if target.len() > URL_LEN {
-        return Err(refuse(OAuthError::invalid_request("the URL is too long").with_status(414)));
+        return Err(refuse(
+            OAuthError::invalid_request("the URL is too long").with_status(414),
+            request_id,
+        ));
     }
     let (mut parts, body) = request.into_parts();
     let read = tokio::time::timeout(BODY_IN, to_bytes(body, FORM_LEN)).await;
     let body = read
         .map_err(|_| {
-            refuse(OAuthError::invalid_request("the body took too long").with_status(408))
+            refuse(
+                OAuthError::invalid_request("the body took too long").with_status(408),
+                request_id,
+            )
         })?
-        .map_err(|_| refuse(OAuthError::too_large()))?;
+        .map_err(|_| refuse(OAuthError::too_large(), request_id))?;
     let now = clock::now();
     let statement = edge_statement(app, &parts, &target, &body, now).map_err(|()| {
-        refuse(
-            OAuthError::new(ErrorCode::AccessDenied, "the edge's signature is not good")
-                .with_status(403),
-        )
+        const FORGED: OAuthError =
+            OAuthError::new(ErrorCode::AccessDenied, "the edge's signature is not good");
+        refuse(FORGED, request_id)
     })?;
     let peer = parts.extensions.get::<SocketAddr>().map(SocketAddr::ip);
     let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -222,7 +230,7 @@ async fn arrive(
             return Err(preflight(endpoint));
         }
         if !endpoint.methods().contains(&parts.method.as_str()) {
-            let response = refuse(OAuthError::method_not_allowed());
+            let response = refuse(OAuthError::method_not_allowed(), request_id);
             return Err(answer::with_header(response, ALLOW, &endpoint.methods().join(", ")));
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use shared::endpoint::Endpoint;
 use shared::error::{ErrorCode, OAuthError};
@@ -19,27 +19,23 @@ use super::sign_in::{self, NotSigningIn, SignIn};
 use crate::app::App;
 use crate::clock;
 use crate::grant::interaction::Interaction;
-use crate::login::{Login, login};
+use crate::login::{self, Login};
 use crate::store::SessionRecord;
 
-/// Shows the login page of a transaction.
-pub async fn page(State(app): State<Arc<App>>, incoming: Incoming) -> Response {
-    let opened = async { sign_in::open(&app, &incoming, &incoming.query()?).await };
-    match opened.await {
-        Ok(sign_in) => {
-            let hint = sign_in.request.login_hint.clone().unwrap_or_default();
-            show(StatusCode::OK, &sign_in, &hint, None)
-        }
-        Err(not) => not.into_response(&app, &incoming),
-    }
+/// Shows the login page of a transaction; or takes its form, logs the user in and goes on.
+pub async fn login(State(app): State<Arc<App>>, incoming: Incoming) -> Response {
+    let answered = if incoming.method == Method::POST {
+        submitted(&app, &incoming).await
+    } else {
+        page(&app, &incoming).await
+    };
+    answered.unwrap_or_else(|not| not.into_response(&app, &incoming))
 }
 
-/// Logs the user in and goes on with the transaction.
-pub async fn form(State(app): State<Arc<App>>, incoming: Incoming) -> Response {
-    match submitted(&app, &incoming).await {
-        Ok(response) => response,
-        Err(not) => not.into_response(&app, &incoming),
-    }
+async fn page(app: &App, incoming: &Incoming) -> Result<Response, NotSigningIn> {
+    let sign_in = sign_in::open(app, incoming, &incoming.query()?).await?;
+    let hint = sign_in.request.login_hint.clone().unwrap_or_default();
+    Ok(show(StatusCode::OK, &sign_in, &hint, None))
 }
 
 async fn submitted(app: &App, incoming: &Incoming) -> Result<Response, NotSigningIn> {
@@ -56,7 +52,8 @@ async fn submitted(app: &App, incoming: &Incoming) -> Result<Response, NotSignin
             return Ok(show(StatusCode::BAD_REQUEST, &sign_in, &username, Some(problem)));
         }
     };
-    let attempt = login(app, &username, password, incoming.client_address, incoming.now).await;
+    let attempt =
+        login::login(app, &username, password, incoming.client_address, incoming.now).await;
     let user = match attempt {
         Ok(Login::Right(user)) => user,
         Ok(Login::Wrong) => {

@@ -632,7 +632,6 @@ impl From<sqlx::Error> for StoreError {
 mod tests {
     use std::os::unix::fs::MetadataExt as _;
     use std::sync::Arc;
-    use std::time::Instant;
 
     use tempfile::TempDir;
 
@@ -736,28 +735,5 @@ mod tests {
         sqlx::query("UPDATE grants SET client_id = '?'").execute(&store.file.writer).await.unwrap();
         assert!(store.find_access(&party.jti(1), NOW).await.is_err());
         assert!(store.rotate_refresh(&party.rotation(1, NOW), NOW).await.is_err());
-    }
-
-    /// Prints rotations per second: `cargo test --release … -- --ignored --nocapture`.
-    #[tokio::test(flavor = "multi_thread")]
-    #[ignore = "a measurement"]
-    async fn rotations_per_second() {
-        const ROTATIONS: u32 = 2_000;
-        const CLIENTS: u32 = 16;
-        let (store, _directory) = fresh().await;
-        let started = Instant::now();
-        let mut clients = tokio::task::JoinSet::new();
-        for _ in 0..CLIENTS {
-            let store = store.clone();
-            clients.spawn(async move {
-                let party = Party::begun(&store).await;
-                for generation in 1..=ROTATIONS {
-                    contract::rotate(&store, &party, generation, NOW).await;
-                }
-            });
-        }
-        clients.join_all().await;
-        let rate = f64::from(CLIENTS * ROTATIONS) / started.elapsed().as_secs_f64();
-        println!("{rate:.0} rotations per second");
     }
 }

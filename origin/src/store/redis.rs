@@ -1032,28 +1032,4 @@ mod tests {
         assert_eq!(count("noeviction", "no", "3600 1"), 1);
         assert_eq!(count("volatile-ttl", "no", ""), 2);
     }
-
-    /// Prints rotations per second: `cargo test --release … -- --ignored --nocapture`.
-    #[tokio::test(flavor = "multi_thread")]
-    #[ignore = "a measurement"]
-    async fn rotations_per_second() {
-        const ROTATIONS: u32 = 2_000;
-        const CLIENTS: u32 = 64;
-        let server = Server::start().await;
-        let store = server.store().await;
-        let started = Instant::now();
-        let mut clients = tokio::task::JoinSet::new();
-        for _ in 0..CLIENTS {
-            let store = store.clone();
-            clients.spawn(async move {
-                let party = Party::begun(&store).await;
-                for generation in 1..=ROTATIONS {
-                    contract::rotate(&store, &party, generation, NOW).await;
-                }
-            });
-        }
-        clients.join_all().await;
-        let rate = f64::from(CLIENTS * ROTATIONS) / started.elapsed().as_secs_f64();
-        println!("{rate:.0} rotations per second");
-    }
 }
