@@ -1,9 +1,10 @@
 //! The servers that the suite talks to: real processes, started when a test first needs them and
 //! shared by all tests of one process.
 
+use std::path::Path;
 use std::process::Output;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, Once, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use stack::{Backing, Edge, EdgeSettings, Front, Origin, OriginSettings, Redis};
@@ -59,6 +60,7 @@ impl Server {
     }
 
     fn start(backing: Backing, front: Front) -> Self {
+        keep_folders_together();
         let artifacts = stack::artifacts();
         let redis = (backing == Backing::Redis).then(|| Redis::start(artifacts));
         let (port, edge_port) = (stack::free_port(), stack::free_port());
@@ -174,6 +176,27 @@ impl Server {
     pub(crate) fn log_on_failure(&self) -> LogOnFailure<'_> {
         LogOnFailure(self)
     }
+}
+
+/// Makes all temporary folders of this process lie in one, and removes those of processes that
+/// have ended: shared servers live as long as their process, so nobody else does.
+fn keep_folders_together() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        const PREFIX: &str = "cadence-e2e-";
+        let base = std::env::temp_dir();
+        for entry in std::fs::read_dir(&base).unwrap().flatten() {
+            let name = entry.file_name();
+            let pid = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+            if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+                // Another process may be doing the same.
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+        let own = base.join(format!("{PREFIX}{}", std::process::id()));
+        std::fs::create_dir_all(&own).unwrap();
+        tempfile::env::override_temp_dir(&own).unwrap();
+    });
 }
 
 /// Makes a name that no other test uses.

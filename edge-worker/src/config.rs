@@ -30,7 +30,7 @@ pub(crate) struct Config {
 /// workerd passes the client's own through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TrustConnectingIp {
-    /// On the platform, which is told by `request.cf`: the default.
+    /// On the platform, which says in `request.cf` where it runs: the default.
     OnPlatform,
     /// Behind a proxy that sets it.
     Always,

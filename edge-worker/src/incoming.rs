@@ -151,7 +151,10 @@ pub(crate) fn client_address(request: &Request, trust: TrustConnectingIp) -> Opt
         TrustConnectingIp::Always => true,
         TrustConnectingIp::Never => false,
         TrustConnectingIp::OnPlatform => {
-            Reflect::get(request, &"cf".into()).is_ok_and(|cf| cf.is_object())
+            let cf = Reflect::get(request, &"cf".into());
+            // A bare workerd has an empty one: only the platform knows which of its places it is.
+            let colo = cf.and_then(|cf| Reflect::get(&cf, &"colo".into()));
+            colo.is_ok_and(|colo| colo.is_string())
         }
     };
     let header = request.headers().get("CF-Connecting-IP").ok().flatten();

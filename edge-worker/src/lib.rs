@@ -192,5 +192,5 @@ async fn with_cors(
     };
     answer
         .with("Access-Control-Allow-Origin", allowed.to_owned())
-        .with("Access-Control-Expose-Headers", "WWW-Authenticate, X-Request-Id")
+        .with("Access-Control-Expose-Headers", cors::EXPOSE_HEADERS)
 }

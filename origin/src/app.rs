@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -11,9 +12,9 @@ use shared::cookie::CookiePolicy;
 use shared::cors::WebOrigin;
 use shared::issuer::Issuer;
 use shared::jwt::Verified;
-use shared::limits::ACCESS_TOKEN_EXPIRES_IN;
+use shared::limits::{ACCESS_TOKEN_EXPIRES_IN, LOGIN_WINDOW_IN};
 use shared::seal::SealKey;
-use shared::secret::MacKey;
+use shared::secret::{MacKey, Sha256Digest};
 use shared::time::UnixTime;
 use shared::token::TokenKeys;
 
@@ -42,6 +43,8 @@ pub struct App {
     /// Claims of access tokens whose signatures were verified, by the digest of the whole token:
     /// only good ones get in, so no flood of bad ones drives them out.
     pub verified: Cache<[u8; 32], Arc<Verified<AccessTokenClaims>>>,
+    /// Failed client authentications lately, by client and network.
+    pub client_failures: Cache<Sha256Digest, Arc<AtomicU32>>,
     /// What makes codes and refresh tokens prove themselves.
     pub token_keys: TokenKeys,
     /// Seals sign-in transactions.
@@ -122,6 +125,10 @@ impl App {
             verified: Cache::builder()
                 .max_capacity(VERIFIED)
                 .time_to_live(Duration::from_secs(ACCESS_TOKEN_EXPIRES_IN))
+                .build(),
+            client_failures: Cache::builder()
+                .max_capacity(VERIFIED)
+                .time_to_live(Duration::from_secs(LOGIN_WINDOW_IN))
                 .build(),
             token_keys: TokenKeys::new(1, edge_secret, None),
             transaction_seal: SealKey::derive(edge_secret, "cadence transaction"),

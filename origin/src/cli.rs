@@ -76,7 +76,7 @@ pub async fn directory(config: &Config) -> Result<Sqlite, CommandError> {
     make_private(&config.data_dir)?;
     let path = config.database_url.as_ref().map_or_else(
         || config.data_file("directory.db"),
-        |url| PathBuf::from(url.0.trim_start_matches("sqlite://")),
+        |url| PathBuf::from(url.0.strip_prefix("sqlite://").unwrap_or(&url.0)),
     );
     Ok(Sqlite::open(&path).await?)
 }

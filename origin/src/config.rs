@@ -133,14 +133,17 @@ impl Config {
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, BadSetting> {
         let mut values = from_file(file)?;
+        let mut set = Values::new();
         for (name, value) in environment {
-            if name == "CADENCE_CONFIG" {
+            let Some(key) = name.strip_prefix("CADENCE_").filter(|key| *key != "CONFIG") else {
                 continue;
+            };
+            let (key, value) = setting(&name, key.to_lowercase(), value)?;
+            if let Some((other, _)) = set.insert(key, (name.clone(), value)) {
+                return Err(BadSetting(format!("{name} and {other} are both set")));
             }
-            let key = name.trim_start_matches("CADENCE_").to_lowercase();
-            let (key, value) = setting(&name, key, value)?;
-            values.insert(key, (name, value));
         }
+        values.extend(set);
         Settings(values).build()
     }
 
@@ -187,7 +190,11 @@ fn setting(named: &str, key: String, value: String) -> Result<(String, String), 
     if let Some(secret) = key.strip_suffix("_file").filter(|key| SECRET_NAMES.contains(key)) {
         let text =
             read(Path::new(&value)).map_err(|error| BadSetting(format!("{named}: {error}")))?;
-        return Ok((secret.to_owned(), text.trim_end_matches(['\r', '\n']).to_owned()));
+        let text = text.trim_end_matches(['\r', '\n']);
+        if text.is_empty() {
+            return Err(BadSetting(format!("{named}: the file is empty")));
+        }
+        return Ok((secret.to_owned(), text.to_owned()));
     }
     if NAMES.contains(&key.as_str()) {
         return Ok((key, value));
@@ -232,13 +239,15 @@ impl Settings {
         let redis_url = self.secret("redis_url");
         if redis_url
             .as_ref()
-            .is_some_and(|url| !has_scheme(&url.0, &["redis", "rediss", "redis+unix", "unix"]))
+            .is_some_and(|url| !has_scheme(&url.0, &["redis", "redis+unix", "unix"]))
         {
-            return Err(self.bad("redis_url", "takes redis://, rediss:// or unix://"));
+            return Err(self.bad("redis_url", "takes redis:// or unix://"));
         }
         let database_url = self.secret("database_url");
-        if database_url.as_ref().is_some_and(|url| !has_scheme(&url.0, &["sqlite"])) {
-            return Err(self.bad("database_url", "takes sqlite:// and a path"));
+        if database_url.as_ref().is_some_and(|url| {
+            url.0.strip_prefix("sqlite://").is_none_or(|path| path.is_empty() || path.contains('?'))
+        }) {
+            return Err(self.bad("database_url", "takes sqlite:// and a path, without options"));
         }
         Ok(Config {
             issuer,
@@ -342,12 +351,7 @@ mod tests {
                 "CADENCE_LISTEN takes an IP address and a port, as in 127.0.0.1:8888",
             ),
             ("", "CADENCE_SECRET", "short", "CADENCE_SECRET has fewer than 24 bytes"),
-            (
-                "",
-                "CADENCE_REDIS_URL",
-                "localhost",
-                "CADENCE_REDIS_URL takes redis://, rediss:// or unix://",
-            ),
+            ("", "CADENCE_REDIS_URL", "localhost", "CADENCE_REDIS_URL takes redis:// or unix://"),
             ("", "CADENCE_LOG_FORMAT", "xml", "CADENCE_LOG_FORMAT takes text or json"),
             (
                 "",
@@ -364,6 +368,22 @@ mod tests {
         assert!(issuer.starts_with("CADENCE_ISSUER is not an issuer"), "{issuer}");
         let origins = parse("", &[("CADENCE_CORS_ORIGINS", "https://a.example, *")]).unwrap_err();
         assert!(origins.starts_with("CADENCE_CORS_ORIGINS has `*`"), "{origins}");
+    }
+
+    #[test]
+    fn a_secret_is_set_once() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("secret");
+        let path = file.display().to_string();
+        std::fs::write(&file, "a secret from a file, long enough\n").unwrap();
+        let from_file = ("CADENCE_SECRET_FILE", path.as_str());
+        let config = parse("", &[from_file]).unwrap();
+        assert_eq!(config.secret.unwrap().0, "a secret from a file, long enough");
+        let both = parse("", &[from_file, ("CADENCE_SECRET", "another secret, long enough too")]);
+        assert!(both.unwrap_err().ends_with("are both set"));
+        std::fs::write(&file, "\n").unwrap();
+        let empty = parse("", &[from_file]).unwrap_err();
+        assert_eq!(empty, "CADENCE_SECRET_FILE: the file is empty");
     }
 
     #[test]

@@ -58,6 +58,9 @@ pub struct UserRecord {
     pub name: Option<String>,
     /// Argon2id, PHC string format.
     pub password_hash: String,
+    /// Sessions and grants of a login before this moment are dead: it moves when the user is
+    /// disabled and when the password changes.
+    pub valid_from: UnixTime,
     /// When the user was disabled.
     pub disabled_at: Option<UnixTime>,
 }

@@ -13,8 +13,6 @@ use shared::error::{ErrorCode, OAuthError};
 pub enum Denied {
     /// The code's tag is not good for this client, redirect URI and verifier.
     CodeForged,
-    /// The code is too old.
-    CodeExpired,
     /// The code's record belongs to another client, redirect URI or challenge.
     CodeMismatched,
     /// The code was redeemed before; its grant is revoked now.

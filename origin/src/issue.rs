@@ -22,7 +22,8 @@ pub struct TokenResponse {
     expires_in: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<String>,
-    scope: String,
+    #[serde(skip_serializing_if = "Scope::is_empty")]
+    scope: Scope,
     #[serde(skip_serializing_if = "Option::is_none")]
     id_token: Option<String>,
 }
@@ -99,7 +100,7 @@ pub fn tokens(
         token_type: "Bearer",
         expires_in: access.expires_at.since(now),
         refresh_token: refresh_token.map(|token| token.as_str().to_owned()),
-        scope: scope.to_string(),
+        scope: scope.clone(),
         id_token,
     })
 }

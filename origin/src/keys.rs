@@ -131,8 +131,11 @@ impl KeyRing {
         now: UnixTime,
     ) -> Result<String, SigningFailed> {
         let due = |key: &&Key| key.jwk.alg == alg && key.signs_at <= now;
-        let key =
-            self.keys.iter().filter(due).max_by_key(|key| key.signs_at).ok_or(SigningFailed)?;
+        let key = self
+            .published(now)
+            .filter(due)
+            .max_by_key(|key| (key.signs_at, key.expires_at.is_none()))
+            .ok_or(SigningFailed)?;
         let header = Header::empty().with_token_type(typ.as_str()).with_key_id(&*key.jwk.kid);
         let token = Engine(alg)
             .token(&header, &Claims::new(claims), &key.signer)
@@ -186,7 +189,9 @@ pub async fn rotate(
     now: UnixTime,
 ) -> Result<Vec<KeyRecord>, KeyError> {
     let records = directory.list_keys().await?;
-    let signs_at = now.plus(JWKS_FRESH_IN + CLOCK_SKEW);
+    // Later than every key before it, also when two rotations follow at once or a clock went back.
+    let latest = records.iter().map(|key| key.signs_at.plus(1)).max().unwrap_or_default();
+    let signs_at = now.plus(JWKS_FRESH_IN + CLOCK_SKEW).max(latest);
     let added = algs
         .iter()
         .map(|alg| generate(*alg, seal, now, signs_at))
@@ -336,5 +341,79 @@ impl Algorithm for Engine {
 
     fn verify_signature(&self, signature: &Bytes, key: &ParsedPublicKey, message: &[u8]) -> bool {
         key.verify_sig(message, &signature.0).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::directory::sqlite::Sqlite;
+
+    const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
+
+    #[derive(serde::Deserialize)]
+    struct Nothing {}
+
+    /// Rotates at each of these moments, and checks at `then` that what is signed verifies.
+    async fn check(rotated_at: &[UnixTime], then: UnixTime) {
+        let folder = TempDir::new().unwrap();
+        let directory = Sqlite::open(&folder.path().join("directory.db")).await.unwrap();
+        let seal = SealKey::derive(b"a secret of the tests", "keys");
+        KeyRing::load(&directory, &seal, NOW).await.unwrap();
+        for now in rotated_at {
+            rotate(&directory, &seal, &Alg::ALL, *now).await.unwrap();
+        }
+        let ring = KeyRing::load(&directory, &seal, then).await.unwrap();
+        for alg in Alg::ALL {
+            let token = ring.sign(alg, Typ::IdToken, &serde_json::json!({}), then).unwrap();
+            assert!(ring.verify::<Nothing>(&token, Typ::IdToken, then).is_ok(), "{alg}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_that_signs_is_published() {
+        check(&[], NOW).await;
+        check(&[NOW], NOW.plus(1)).await;
+        check(&[NOW], NOW.plus(311)).await;
+        check(&[NOW], NOW.plus(86_400)).await;
+    }
+
+    #[tokio::test]
+    async fn rotations_at_once_or_under_a_clock_that_went_back_leave_one_that_signs() {
+        check(&[NOW, NOW], NOW.plus(86_400)).await;
+        check(&[NOW, NOW.minus(120)], NOW.plus(86_400)).await;
+        check(&[NOW, NOW.plus(1), NOW.plus(2)], NOW.plus(312)).await;
+    }
+
+    #[tokio::test]
+    async fn a_new_key_is_published_before_it_signs() {
+        let folder = TempDir::new().unwrap();
+        let directory = Sqlite::open(&folder.path().join("directory.db")).await.unwrap();
+        let seal = SealKey::derive(b"a secret of the tests", "keys");
+        KeyRing::load(&directory, &seal, NOW).await.unwrap();
+        let added = rotate(&directory, &seal, &[Alg::ES256], NOW).await.unwrap();
+        let ring = KeyRing::load(&directory, &seal, NOW).await.unwrap();
+        assert!(ring.jwks(NOW).has(&added[0].kid));
+        let token = ring.sign(Alg::ES256, Typ::IdToken, &serde_json::json!({}), NOW).unwrap();
+        let kid = UntrustedJwt::parse(&token, Typ::IdToken).unwrap().kid().to_owned();
+        assert_ne!(kid, added[0].kid);
+        let later = NOW.plus(JWKS_FRESH_IN + CLOCK_SKEW);
+        let token = ring.sign(Alg::ES256, Typ::IdToken, &serde_json::json!({}), later).unwrap();
+        let kid_later = UntrustedJwt::parse(&token, Typ::IdToken).unwrap().kid().to_owned();
+        assert_eq!(kid_later, added[0].kid);
+    }
+
+    #[tokio::test]
+    async fn another_secret_opens_no_key_and_makes_none() {
+        let folder = TempDir::new().unwrap();
+        let directory = Sqlite::open(&folder.path().join("directory.db")).await.unwrap();
+        let seal = SealKey::derive(b"a secret of the tests", "keys");
+        KeyRing::load(&directory, &seal, NOW).await.unwrap();
+        let other = SealKey::derive(b"another secret", "keys");
+        let refused = KeyRing::load(&directory, &other, NOW).await;
+        assert!(matches!(refused, Err(KeyError::Sealed { .. })));
+        assert_eq!(directory.list_keys().await.unwrap().len(), 3);
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use moka::future::Cache;
 use shared::client::{Client, ClientId};
 use shared::cors::WebOrigin;
+use shared::time::UnixTime;
 
 use crate::directory::{ClientRecord, Directory, DirectoryError, UserRecord};
 use crate::store::UserId;
@@ -62,11 +63,16 @@ impl Known {
         Ok(Some(record).filter(|record| record.disabled_at.is_none()))
     }
 
-    /// Finds a user who is not disabled.
+    /// Finds the user of a session or grant that began with a login at `auth_time`, unless the
+    /// user is disabled, or was, or has a new password since.
     ///
     /// # Errors
     /// [`DirectoryError`].
-    pub async fn user(&self, id: &UserId) -> Result<Option<Arc<UserRecord>>, DirectoryError> {
+    pub async fn user(
+        &self,
+        id: &UserId,
+        auth_time: UnixTime,
+    ) -> Result<Option<Arc<UserRecord>>, DirectoryError> {
         let record = match self.users.get(id).await {
             Some(record) => record,
             None => match self.directory.find_user(id).await? {
@@ -78,7 +84,8 @@ impl Known {
                 None => return Ok(None),
             },
         };
-        Ok(Some(record).filter(|record| record.disabled_at.is_none()))
+        let valid = record.disabled_at.is_none() && auth_time >= record.valid_from;
+        Ok(Some(record).filter(|_| valid))
     }
 
     /// Lists the clients that are not disabled.

@@ -27,7 +27,8 @@ pub enum Login {
 }
 
 /// Checks a username and password. Both the login form and the password grant come here, so both
-/// share one counter per user and one per address.
+/// share one counter per user and one per address (none, where the address is not known). Only
+/// passwords that were looked at and wrong stay counted: many people may share one address.
 ///
 /// # Errors
 /// [`Unavailable`], also when the counters cannot be reached: guessing is never free.
@@ -35,32 +36,56 @@ pub async fn login(
     app: &App,
     username: &str,
     password: Password,
-    address: IpAddr,
+    address: Option<IpAddr>,
     now: UnixTime,
 ) -> Result<Login, Unavailable> {
     let username = canonical_username(username);
     let user_key = attempts_of("user", &username);
-    let address_key = attempts_of("address", &network(address));
-    let counters = [(address_key, LOGIN_ATTEMPTS_PER_ADDRESS), (user_key, LOGIN_ATTEMPTS_PER_USER)];
-    for (key, limit) in &counters {
-        if let Attempt::Refused { retry_in } =
-            app.store.count_attempt(key, *limit, LOGIN_WINDOW_IN, now).await?
-        {
-            return Ok(Login::Throttled { retry_in });
-        }
+    let address_key = address.map(|address| attempts_of("address", &network(address)));
+    if let Some(key) = &address_key
+        && let Attempt::Refused { retry_in } =
+            app.store.count_attempt(key, LOGIN_ATTEMPTS_PER_ADDRESS, LOGIN_WINDOW_IN, now).await?
+    {
+        return Ok(Login::Throttled { retry_in });
     }
-    let user = app.known.directory().find_username(&username).await?;
-    let hash = user.as_ref().map(|user| user.password_hash.as_str());
-    let verdict = app.passwords.verify(password, hash).await?;
-    match user {
-        Some(user) if verdict == PasswordVerdict::Right && user.disabled_at.is_none() => {
-            // Only failures count: many people may share one address.
+    if let Attempt::Refused { retry_in } =
+        app.store.count_attempt(&user_key, LOGIN_ATTEMPTS_PER_USER, LOGIN_WINDOW_IN, now).await?
+    {
+        give_back(app, address_key.as_slice()).await?;
+        return Ok(Login::Throttled { retry_in });
+    }
+    match check(app, &username, password).await {
+        Ok(Some(user)) => {
             app.store.forget_attempts(&user_key).await?;
-            app.store.return_attempt(&address_key).await?;
+            give_back(app, address_key.as_slice()).await?;
             Ok(Login::Right(Box::new(user)))
         }
-        _ => Ok(Login::Wrong),
+        Ok(None) => Ok(Login::Wrong),
+        Err(unavailable) => {
+            give_back(app, address_key.as_slice()).await?;
+            give_back(app, &[user_key]).await?;
+            Err(unavailable)
+        }
     }
+}
+
+/// Finds the user whose password this is.
+async fn check(
+    app: &App,
+    username: &str,
+    password: Password,
+) -> Result<Option<UserRecord>, Unavailable> {
+    let user = app.known.directory().find_username(username).await?;
+    let hash = user.as_ref().map(|user| user.password_hash.as_str());
+    let right = app.passwords.verify(password, hash).await? == PasswordVerdict::Right;
+    Ok(user.filter(|user| right && user.disabled_at.is_none()))
+}
+
+async fn give_back(app: &App, keys: &[Sha256Digest]) -> Result<(), Unavailable> {
+    for key in keys {
+        app.store.return_attempt(key).await?;
+    }
+    Ok(())
 }
 
 fn attempts_of(kind: &str, name: &str) -> Sha256Digest {
@@ -69,7 +94,8 @@ fn attempts_of(kind: &str, name: &str) -> Sha256Digest {
 
 /// Names the network that an address counts for: IPv4 by itself, IPv6 by its /64, because whoever
 /// has one address there has them all.
-fn network(address: IpAddr) -> String {
+#[must_use]
+pub fn network(address: IpAddr) -> String {
     match address.to_canonical() {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => {

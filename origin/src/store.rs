@@ -379,6 +379,14 @@ pub trait Store: Send + Sync {
     /// outrun by a code: redeeming finds nothing.
     async fn put_code(&self, code: &CodeRecord, now: UnixTime) -> Result<(), StoreError>;
 
+    /// Remembers grants under a session, as if they were begun under it.
+    async fn link_grants(
+        &self,
+        session: &Sha256Digest,
+        grants: &[GrantId],
+        now: UnixTime,
+    ) -> Result<(), StoreError>;
+
     /// Takes a code and begins its grant, in one step. See [`Redeemed`].
     async fn redeem_code(
         &self,

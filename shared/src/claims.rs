@@ -63,6 +63,7 @@ pub struct AccessTokenClaims {
     /// The client.
     pub client_id: String,
     /// What the token allows.
+    #[serde(default, skip_serializing_if = "Scope::is_empty")]
     pub scope: Scope,
     /// Grant and number, see [`Jti`].
     pub jti: String,

@@ -125,7 +125,7 @@ pub enum PkceRule {
 
 /// A registered client, without its secret: this is also what the edge knows of it.
 ///
-/// A value of this type has passed [`Client::validate`]; reading one from JSON or TOML does so.
+/// Each member is well formed; whether they fit together, [`Client::validate`] tells at registration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Client {

@@ -78,6 +78,9 @@ pub const ALLOW_METHODS: &str = "GET, POST, DELETE";
 /// The request headers that a preflight may announce.
 pub const ALLOW_HEADERS: &str = "Authorization, Content-Type";
 
+/// The response headers that scripts may read.
+pub const EXPOSE_HEADERS: &str = "Retry-After, WWW-Authenticate, X-Request-Id";
+
 /// How long a browser may remember a preflight, seconds.
 pub const MAX_AGE: u64 = 600;
 

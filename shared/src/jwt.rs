@@ -10,7 +10,6 @@ use std::borrow::Cow;
 use jwt_compact::{Algorithm, AlgorithmExt as _, AlgorithmSignature, UntrustedToken};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use crate::jwk::{Alg, PublicJwk};
 use crate::limits::JWT_LEN;
@@ -68,9 +67,17 @@ pub enum JwtRefused {
 /// (RFC 7515 §4.1.11, RFC 7797 §6).
 #[derive(Clone, Debug, Deserialize)]
 struct Rest {
-    crit: Option<Value>,
-    b64: Option<Value>,
-    zip: Option<Value>,
+    #[serde(default, deserialize_with = "present")]
+    crit: bool,
+    #[serde(default, deserialize_with = "present")]
+    b64: bool,
+    #[serde(default, deserialize_with = "present")]
+    zip: bool,
+}
+
+/// Tells that a member is there, whatever its value, `null` included.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    serde::de::IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
 /// A JWT whose header is acceptable. Its claims are out of reach until its signature is checked.
@@ -125,7 +132,7 @@ impl<'a> UntrustedJwt<'a> {
         }
         let alg = Alg::parse(token.algorithm()).ok_or(JwtRefused::Alg)?;
         let rest = &token.header().other_fields;
-        if rest.crit.is_some() || rest.b64.is_some() || rest.zip.is_some() {
+        if rest.crit || rest.b64 || rest.zip {
             return Err(JwtRefused::Critical);
         }
         let kid = token.header().key_id.clone().ok_or(JwtRefused::Kid)?;
@@ -279,6 +286,7 @@ mod tests {
             (r#"{"alg":"ES256","kid":1,"typ":"at+jwt"}"#, Some(Malformed)),
             (r#"{"alg":"ES256","kid":"k","typ":"at+jwt","crit":["exp"]}"#, Some(Critical)),
             (r#"{"alg":"ES256","kid":"k","typ":"at+jwt","crit":[]}"#, Some(Critical)),
+            (r#"{"alg":"ES256","kid":"k","typ":"at+jwt","crit":null}"#, Some(Critical)),
             (r#"{"alg":"ES256","kid":"k","typ":"at+jwt","b64":false}"#, Some(Critical)),
             (r#"{"alg":"ES256","kid":"k","typ":"at+jwt","zip":"DEF"}"#, Some(Critical)),
             (r#"{"alg":"ES256","kid":"k","typ":"at+jwt","cty":"JWT"}"#, Some(Malformed)),

@@ -33,6 +33,10 @@ pub const CLOCK_SKEW: u64 = 10;
 /// How long a sign-in that was begun may take, seconds.
 pub const TRANSACTION_EXPIRES_IN: u64 = 600;
 
+/// How long the browser keeps a sign-in that was begun, seconds: longer than it may take, so that
+/// who comes back too late can be led back to the beginning.
+pub const TRANSACTION_KEPT_IN: u64 = 86_400;
+
 /// How long a JWK Set is fresh, seconds: no key signs before it was published this long.
 pub const JWKS_FRESH_IN: u64 = 300;
 
@@ -47,6 +51,9 @@ pub const LOGIN_ATTEMPTS_PER_USER: u32 = 10;
 
 /// Failed logins from one address (IPv6: one /64) within [`LOGIN_WINDOW_IN`].
 pub const LOGIN_ATTEMPTS_PER_ADDRESS: u32 = 100;
+
+/// Failed authentications of one client from one network within [`LOGIN_WINDOW_IN`], in one process.
+pub const CLIENT_FAILURES: u32 = 100;
 
 /// The window in which login attempts are counted, seconds (15 minutes: the longest lock-out
 /// that somebody else's guessing can cause).

@@ -65,6 +65,12 @@ impl Scope {
         Self(self.0.iter().cloned().chain(added).collect())
     }
 
+    /// Returns the tokens of this set that are in `other`.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        Self(self.0.iter().filter(|token| other.contains(token)).cloned().collect())
+    }
+
     /// Returns the tokens in order.
     pub fn tokens(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
@@ -123,5 +129,6 @@ mod tests {
         assert!(scope("a").is_subset_of(&scope("b a")));
         assert!(!scope("a c").is_subset_of(&scope("b a")));
         assert_eq!(scope("a b").union(&scope("b c")), scope("a b c"));
+        assert_eq!(scope("a b").intersection(&scope("c b")), scope("b"));
     }
 }

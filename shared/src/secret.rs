@@ -58,6 +58,12 @@ impl Sha256Digest {
     }
 }
 
+impl core::hash::Hash for Sha256Digest {
+    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
 impl PartialEq for Sha256Digest {
     fn eq(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()

@@ -52,6 +52,9 @@ pub struct Transaction {
     pub query: String,
     /// When it began.
     pub started_at: UnixTime,
+    /// The user whom the client expects (`id_token_hint`): no other may complete it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected_sub: Option<String>,
     /// A random value that the transaction's forms carry: another site cannot know it.
     csrf: String,
 }
@@ -75,8 +78,20 @@ pub enum TransactionError {
 impl Transaction {
     /// Begins a transaction; `random` makes its forms unguessable.
     #[must_use]
-    pub fn begin(request: &AuthorizationRequest, random: [u8; 16], now: UnixTime) -> Self {
-        Self { query: request.to_query(), started_at: now, csrf: base64url(&random) }
+    pub fn begin(
+        request: &AuthorizationRequest,
+        expected_sub: Option<String>,
+        random: [u8; 16],
+        now: UnixTime,
+    ) -> Self {
+        let csrf = base64url(&random);
+        Self { query: request.to_query(), started_at: now, expected_sub, csrf }
+    }
+
+    /// Tells whether this user may complete the transaction.
+    #[must_use]
+    pub fn expects(&self, sub: &str) -> bool {
+        self.expected_sub.as_ref().is_none_or(|expected| expected == sub)
     }
 
     /// Seals the transaction into its cookie's value. `nonce` is 24 random bytes.
@@ -150,7 +165,12 @@ mod tests {
     const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
 
     fn transaction() -> Transaction {
-        Transaction { query: "response_type=code".into(), started_at: NOW, csrf: "c".into() }
+        Transaction {
+            query: "response_type=code".into(),
+            started_at: NOW,
+            expected_sub: None,
+            csrf: "c".into(),
+        }
     }
 
     #[test]
@@ -176,6 +196,14 @@ mod tests {
         let large = Transaction { query: "q".repeat(3_000), ..transaction() };
         let refused = large.seal(&key, &TransactionId::new([1; 12]), [2; 24]);
         assert_eq!(refused, Err(TransactionError::TooLarge));
+    }
+
+    #[test]
+    fn only_the_expected_user_completes_it() {
+        assert!(transaction().expects("anyone"));
+        let expecting = Transaction { expected_sub: Some("alice".into()), ..transaction() };
+        assert!(expecting.expects("alice"));
+        assert!(!expecting.expects("bob"));
     }
 
     #[test]

@@ -60,12 +60,12 @@ async function signIn(name, options) {
 
   await page.goto(authorize());
   const focusAtLogin = await look("login");
-  await page.getByLabel("Email or username").fill(username);
+  await page.getByLabel("Username").fill(username);
   await page.getByLabel("Password").fill("not-the-password");
   await page.getByLabel("Password").press("Enter");
   const alert = await page.getByRole("alert").innerText();
   const focusAfterError = await look("login-wrong");
-  const kept = await page.getByLabel("Email or username").inputValue();
+  const kept = await page.getByLabel("Username").inputValue();
   await page.getByLabel("Password").fill(password);
   await button("Sign in").click();
 

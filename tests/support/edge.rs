@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -147,6 +148,14 @@ impl Edge {
     /// Kills it with SIGKILL.
     pub fn kill(&mut self) {
         drop(self.process.take());
+    }
+
+    /// Makes the command that starts it, for whoever measures how long that takes.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.settings.workerd);
+        command.arg("serve").arg(self.folder.path().join("config.capnp"));
+        command
     }
 
     /// Returns its URL.

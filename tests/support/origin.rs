@@ -159,6 +159,16 @@ impl Origin {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Makes the command that starts it, for whoever measures how long that takes.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.settings.program);
+        command
+            .arg("serve")
+            .envs(self.settings.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
     /// Runs `cadence` with these arguments and this origin's settings.
     ///
     /// # Panics

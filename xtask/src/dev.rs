@@ -2,10 +2,14 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use signal_hook::consts::{SIGINT, SIGTERM};
 use stack::{Backing, Ending, Origin, OriginSettings, Process, Redis};
 
 use crate::step::{Failed, cargo, root, run, step};
@@ -21,9 +25,9 @@ const ISSUER: &str = "http://localhost:8787";
 /// The value in the development settings of `wrangler.toml`; the origin takes it on loopback only.
 const EDGE_SECRET: &str = "development-only-edge-secret";
 
-/// Sets everything up, runs it, and does not return before something ends.
+/// Sets everything up, runs it, and returns when Ctrl-C is pressed or a part ends by itself.
 ///
-/// Ctrl-C ends this process, and with it every process that it has started.
+/// A guard beside each process ends it should this one go without a word (SIGKILL).
 pub(crate) fn run_until_interrupted(backing: Backing) -> Result<(), Failed> {
     let began = Instant::now();
     tools::check()?;
@@ -32,17 +36,13 @@ pub(crate) fn run_until_interrupted(backing: Backing) -> Result<(), Failed> {
     if backing == Backing::Redis {
         tools::debian("redis-server", "redis-server")?;
     }
-    for (port, what) in
-        [(EDGE_PORT, "edge"), (ORIGIN_PORT, "origin"), (ADMIN_PORT, "origin's admin")]
-    {
-        TcpListener::bind(("127.0.0.1", port)).map_err(|_| {
-            Failed(format!("port {port} of 127.0.0.1, which the {what} listener needs, is taken"))
-        })?;
+    for (port, what) in [(EDGE_PORT, "edge"), (ORIGIN_PORT, "origin"), (ADMIN_PORT, "admin")] {
+        require_free(port, what)?;
     }
     worker::build(Build::Quick)?;
-    step("build the origin", || run(&mut cargo(&["build", "--quiet", "--package", "origin"])))?;
-    let data = root().join("cadence-data/dev");
-    fs::create_dir_all(&data)?;
+    step("build the origin", || run(&mut cargo(&["build", "--package", "origin"])))?;
+    let signals = Signals::watch()?;
+    let data = root().join("cadence-data");
     let redis = match backing {
         Backing::Embedded => None,
         Backing::Redis => Some(step("start redis-server", || start_redis(&data))?),
@@ -50,10 +50,10 @@ pub(crate) fn run_until_interrupted(backing: Backing) -> Result<(), Failed> {
     let origin = step("start the origin, apply examples/demo.toml", || {
         Ok(start_origin(&data, redis.as_ref()))
     })?;
-    let edge = step("start the edge in `wrangler dev`", || start_edge(&data))?;
+    let edge = step("start the edge in `wrangler dev`", || start_edge(&data, &signals))?;
     println!("{}", welcome(began.elapsed(), redis.as_ref(), &data));
-    loop {
-        std::thread::sleep(Duration::from_millis(500));
+    while !signals.came() {
+        std::thread::sleep(Duration::from_millis(100));
         if !edge.runs() {
             return Err(Failed(format!("wrangler has ended:\n{}", tail(&edge.log()))));
         }
@@ -61,19 +61,56 @@ pub(crate) fn run_until_interrupted(backing: Backing) -> Result<(), Failed> {
             return Err(Failed(format!("the origin has ended:\n{}", tail(&origin.log()))));
         }
     }
+    eprintln!();
+    step("stop", || {
+        drop(edge);
+        drop(origin);
+        drop(redis);
+        Ok(())
+    })
+}
+
+/// Fails when somebody listens at a port already, by whatever address `localhost` may mean.
+fn require_free(port: u16, what: &str) -> Result<(), Failed> {
+    let listened_at = |host: &str| TcpStream::connect((host, port)).is_ok();
+    if TcpListener::bind(("127.0.0.1", port)).is_ok() && !listened_at("::1") {
+        return Ok(());
+    }
+    Err(Failed(format!("port {port}, which the {what} listener needs, is taken")))
+}
+
+/// SIGINT and SIGTERM, which no longer end this process by themselves.
+struct Signals(Arc<AtomicBool>);
+
+impl Signals {
+    fn watch() -> Result<Self, Failed> {
+        let came = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            // The second one ends this process at once; the guards see to the rest.
+            signal_hook::flag::register_conditional_default(signal, Arc::clone(&came))?;
+            signal_hook::flag::register(signal, Arc::clone(&came))?;
+        }
+        Ok(Self(came))
+    }
+
+    fn came(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 fn start_redis(data: &Path) -> Result<Redis, Failed> {
-    let folder = data.join("redis");
+    let folder = data.join("dev-redis");
     fs::create_dir_all(&folder)?;
-    Ok(Redis::start_in(Path::new("redis-server"), &folder))
+    let program =
+        tools::find("redis-server").ok_or(Failed("redis-server is missing".to_owned()))?;
+    Ok(Redis::start_in(&program, &folder))
 }
 
 fn start_origin(data: &Path, redis: Option<&Redis>) -> Origin {
     let binary = root().join("target/debug/cadence");
     let mut settings = OriginSettings::new(&binary, ISSUER, ORIGIN_PORT);
     settings.admin_at(ADMIN_PORT);
-    settings.keep_in(&data.join("origin"));
+    settings.keep_in(&data.join("dev"));
     settings.set("CADENCE_EDGE_SECRET", EDGE_SECRET);
     if let Some(redis) = redis {
         settings.set("CADENCE_REDIS_URL", &redis.url());
@@ -83,26 +120,42 @@ fn start_origin(data: &Path, redis: Option<&Redis>) -> Origin {
     origin
 }
 
-fn start_edge(data: &Path) -> Result<Process, Failed> {
-    let state = data.join("wrangler");
+fn start_edge(data: &Path, signals: &Signals) -> Result<Process, Failed> {
+    let folder = data.join("dev-edge");
+    fs::create_dir_all(&folder)?;
     let wrangler = root().join("node_modules/.bin/wrangler");
-    let port = EDGE_PORT.to_string();
-    let arguments = ["dev", "--port", &port, "--persist-to"].map(OsStr::new);
-    let arguments: Vec<&OsStr> = arguments.into_iter().chain([state.as_os_str()]).collect();
+    let arguments = ["dev", "--persist-to"].map(OsStr::new);
+    let arguments: Vec<&OsStr> = arguments.into_iter().chain([folder.as_os_str()]).collect();
     let environment = [("WRANGLER_SEND_METRICS", "false"), ("CI", "1"), ("NO_COLOR", "1")]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let log = data.join("wrangler.log");
+    let log = folder.join("wrangler.log");
     let _ = fs::remove_file(&log);
     let process =
         Process::start_in(&root(), &wrangler, &arguments, &environment, &log, Ending::Terminate);
     let began = Instant::now();
-    while TcpStream::connect(("localhost", EDGE_PORT)).is_err() {
-        if !process.runs() || began.elapsed() > Duration::from_secs(120) {
+    while !answers(EDGE_PORT) {
+        if signals.came() {
+            return Err(Failed("interrupted".to_owned()));
+        }
+        if !process.runs() || began.elapsed() > Duration::from_mins(2) {
             return Err(Failed(format!("wrangler did not start:\n{}", tail(&process.log()))));
         }
         std::thread::sleep(Duration::from_millis(50));
     }
     Ok(process)
+}
+
+/// Tells whether `/healthz` is answered at a port of `localhost`.
+fn answers(port: u16) -> bool {
+    let ask = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect(("localhost", port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        write!(stream, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut line = [0; 12];
+        stream.read_exact(&mut line)?;
+        Ok(line == *b"HTTP/1.1 200")
+    };
+    ask().unwrap_or(false)
 }
 
 fn welcome(took: Duration, redis: Option<&Redis>, data: &Path) -> String {
@@ -131,10 +184,10 @@ Tokens for that code, within a minute (put it in place of CODE):
 
 Or without a browser:
 
-  curl -u demo-cli:demo-cli-secret -d grant_type=password -d username=alice@example.test -d password=correct-horse-battery -d scope='openid profile' {ISSUER}/oauth2/token
+  curl -u demo-cli:demo-cli-secret -d grant_type=password -d username=alice@example.test -d password=correct-horse-battery -d scope=openid {ISSUER}/oauth2/token
 ",
         took = took.as_secs_f64(),
-        logs = data.join("wrangler.log").display(),
+        logs = data.join("dev-edge/wrangler.log").display(),
     )
 }
 

@@ -1,5 +1,6 @@
-//! The verbs of the project: `cargo xtask dev`, `test`, `worker`.
+//! The verbs of the project: `cargo xtask dev`, `test`, `worker`, `bench`.
 
+mod bench;
 mod dev;
 mod step;
 mod test;
@@ -21,6 +22,8 @@ usage: cargo xtask VERB
                        --audit: installs cargo-deny when it is missing, as CI=true does
   worker [--optimize]  builds the edge worker into build/worker;
                        --optimize: small and fast, for deployment
+  bench [--seconds N] [--only GROUP] [--rotations N]
+                       measures origin and edge beside their ceilings
 ";
 
 fn main() -> ExitCode {
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
         ["test", "--audit"] => test::run_all(test::Audit::Always),
         ["worker"] => worker::build(Build::Quick),
         ["worker", "--optimize"] => worker::build(Build::Optimized),
+        ["bench", arguments @ ..] => bench::run_all(arguments),
         _ => Err(step::Failed(USAGE.to_owned())),
     };
     match done {

@@ -11,6 +11,8 @@ const NODE_MAJOR: u32 = 20;
 
 /// Checks what must be there already, one sentence for each that is not.
 pub(crate) fn check() -> Result<(), Failed> {
+    output("cargo", &["--version"])
+        .ok_or(Failed("cargo is missing: install Rust 1.95 with rustup".to_owned()))?;
     let node = output("node", &["--version"])
         .ok_or(Failed("Node.js is missing: install version 20 or newer, with npm".to_owned()))?;
     let major = node.trim_start_matches('v').split('.').next().and_then(|it| it.parse().ok());
@@ -24,15 +26,17 @@ pub(crate) fn check() -> Result<(), Failed> {
 
 /// Adds the compiler's wasm target, if it is not there.
 pub(crate) fn wasm_target() -> Result<(), Failed> {
-    let sysroot = output(
-        env!("CARGO").trim_end_matches("cargo").to_owned() + "rustc",
-        &["--print", "sysroot"],
-    )
-    .or_else(|| output("rustc", &["--print", "sysroot"]))
-    .ok_or(Failed("rustc is missing: install rustup".to_owned()))?;
-    let libraries = PathBuf::from(sysroot).join("lib/rustlib/wasm32-unknown-unknown");
-    if libraries.exists() {
+    let sysroot = output("rustc", &["--print", "sysroot"])
+        .ok_or(Failed("rustc is missing: install Rust 1.95 with rustup".to_owned()))?;
+    if PathBuf::from(sysroot).join("lib/rustlib/wasm32-unknown-unknown").exists() {
         return Ok(());
+    }
+    if !is_there("rustup") {
+        return Err(Failed(
+            "the compiler's target wasm32-unknown-unknown is missing, and so is rustup, which \
+             would add it"
+                .to_owned(),
+        ));
     }
     step("add the target wasm32-unknown-unknown", || {
         run(Command::new("rustup")
@@ -95,8 +99,13 @@ pub(crate) fn debian(program: &str, package: &str) -> Result<(), Failed> {
 
 /// Tells whether a program is on the path.
 pub(crate) fn is_there(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    find(program).is_some()
+}
+
+/// Finds a program on the path.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
 fn output(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> Option<String> {

@@ -18,8 +18,9 @@ const ENTRY: &str = include_str!("entry.js");
 const BINARYEN: &str = "binaryen@132.0.0";
 
 /// What rustc emits for `wasm32-unknown-unknown`, and all that `wasm-opt` may use.
-const WASM_FEATURES: [&str; 6] = [
+const WASM_FEATURES: [&str; 7] = [
     "--enable-bulk-memory",
+    "--enable-exception-handling",
     "--enable-multivalue",
     "--enable-mutable-globals",
     "--enable-nontrapping-float-to-int",

@@ -11,6 +11,7 @@ use shared::token_request::Password;
 
 use super::output::Output;
 use super::{CommandError, client, directory, user};
+use crate::clock;
 use crate::config::Config;
 use crate::directory::{ClientRecord, Directory, UserRecord, canonical_username};
 use crate::password::{self, PasswordPool, PasswordVerdict};
@@ -22,6 +23,9 @@ pub struct Apply {
     #[arg(short, long, value_name = "FILE")]
     file: PathBuf,
 }
+
+/// Bytes that a client's secret has at least, but for development.
+const SECRET_LEN: usize = 24;
 
 /// What a file says.
 #[derive(Debug, Deserialize)]
@@ -78,6 +82,18 @@ impl Apply {
             .collect::<Result<Vec<_>, _>>()?;
         let directory = directory(config).await?;
         let mut rows = Vec::new();
+        let weak = clients.iter().find(|(_, secret)| {
+            document.environment.is_none()
+                && secret.as_ref().is_some_and(|secret| secret.len() < SECRET_LEN)
+        });
+        if let Some((client, _)) = weak {
+            return Err(format!(
+                "{shown}: client {}: client_secret has fewer than {SECRET_LEN} bytes; leave it out, \
+                 and one is made",
+                client.client_id
+            )
+            .into());
+        }
         for (client, secret) in clients {
             rows.push(apply_client(&directory, client, secret).await?);
         }
@@ -109,7 +125,7 @@ fn parse_client(mut table: toml::Table) -> Result<(Client, Option<String>), Comm
     Ok((client, secret))
 }
 
-/// Registers a client. A confidential client without a secret in the file keeps the one that it
+/// Registers a client; a disabled one stays so. A confidential client without a secret in the file keeps the one that it
 /// has, or gets one, which is shown once.
 async fn apply_client(
     directory: &dyn Directory,
@@ -120,13 +136,14 @@ async fn apply_client(
     let existing = directory.find_client(&id).await?;
     let given = secret.map(|secret| Sha256Digest::of(secret.as_bytes()));
     let kept = existing.as_ref().and_then(|record| record.secret_digest);
+    let disabled_at = existing.as_ref().and_then(|record| record.disabled_at);
     let (record, made) = if client.is_public() {
-        (ClientRecord { client, secret_digest: None, disabled_at: None }, None)
+        (ClientRecord { client, secret_digest: None, disabled_at }, None)
     } else if let Some(secret_digest) = given.or(kept) {
-        let secret_digest = Some(secret_digest);
-        (ClientRecord { client, secret_digest, disabled_at: None }, None)
+        (ClientRecord { client, secret_digest: Some(secret_digest), disabled_at }, None)
     } else {
-        client::register(client)
+        let (record, made) = client::register(client);
+        (ClientRecord { disabled_at, ..record }, made)
     };
     let change = change(existing.as_ref(), &record);
     if change != "unchanged" {
@@ -144,15 +161,16 @@ async fn apply_user(directory: &dyn Directory, entry: UserEntry) -> Result<Value
         Some(known) => {
             let password = Password::parse(&entry.password)?;
             let verdict = PasswordPool::new().verify(password, Some(&known.password_hash)).await;
-            let password_hash = match verdict {
-                Ok(PasswordVerdict::Right) => known.password_hash.clone(),
-                _ => password::hash(entry.password.as_bytes()),
+            let (password_hash, valid_from) = match verdict {
+                Ok(PasswordVerdict::Right) => (known.password_hash.clone(), known.valid_from),
+                // A new password ends what was begun with the old one.
+                _ => (password::hash(entry.password.as_bytes()), clock::now().plus(1)),
             };
             UserRecord {
                 email: entry.email,
                 name: entry.name,
                 password_hash,
-                disabled_at: None,
+                valid_from,
                 ..known.clone()
             }
         }

@@ -32,6 +32,11 @@ pub enum Client {
         /// The client.
         client_id: String,
     },
+    /// Enables a client again.
+    Enable {
+        /// The client.
+        client_id: String,
+    },
 }
 
 /// What is registered.
@@ -125,6 +130,12 @@ impl Client {
             Self::Disable { client_id } => {
                 let mut record = find(&directory, &client_id).await?;
                 record.disabled_at = record.disabled_at.or(Some(clock::now()));
+                directory.put_client(&record).await?;
+                output.object(&shown(&record, None));
+            }
+            Self::Enable { client_id } => {
+                let mut record = find(&directory, &client_id).await?;
+                record.disabled_at = None;
                 directory.put_client(&record).await?;
                 output.object(&shown(&record, None));
             }

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use shared::limits::USERNAME_LEN;
 use shared::secret::base64url;
+use shared::time::UnixTime;
 use shared::token_request::Password;
 
 use super::output::Output;
@@ -27,8 +28,13 @@ pub enum User {
         /// The username.
         username: String,
     },
-    /// Disables a user: no login, and no token of theirs is good any more.
+    /// Disables a user: no login, and no session or token of theirs is ever good again.
     Disable {
+        /// The username.
+        username: String,
+    },
+    /// Enables a user again, who then has to log in anew.
+    Enable {
         /// The username.
         username: String,
     },
@@ -82,7 +88,15 @@ impl User {
             }
             Self::Disable { username } => {
                 let mut record = find(&directory, &username).await?;
-                record.disabled_at = record.disabled_at.or(Some(clock::now()));
+                let now = clock::now();
+                record.disabled_at = record.disabled_at.or(Some(now));
+                record.valid_from = now.plus(1);
+                directory.put_user(&record).await?;
+                output.object(&shown(&record, None));
+            }
+            Self::Enable { username } => {
+                let mut record = find(&directory, &username).await?;
+                record.disabled_at = None;
                 directory.put_user(&record).await?;
                 output.object(&shown(&record, None));
             }
@@ -108,6 +122,7 @@ pub fn register(
         email,
         name,
         password_hash: password::hash(password.as_bytes()),
+        valid_from: UnixTime::default(),
         disabled_at: None,
     })
 }

@@ -74,6 +74,7 @@ pub async fn user_is_put_found_listed_and_replaced(directory: &AnyDirectory) {
         email: None,
         name: None,
         password_hash: "another".to_owned(),
+        valid_from: NOW,
         disabled_at: Some(NOW),
         ..bob
     };
@@ -237,6 +238,7 @@ fn user(id: &str, username: &str) -> UserRecord {
         email: Some(format!("{username}@example.test")),
         name: Some("Ein Ünicode-Name".to_owned()),
         password_hash: "$argon2id$".to_owned(),
+        valid_from: UnixTime::default(),
         disabled_at: None,
     }
 }

@@ -92,16 +92,18 @@ impl Directory for Sqlite {
 
     async fn put_user(&self, user: &UserRecord) -> Result<(), DirectoryError> {
         let written = sqlx::query(
-            "INSERT INTO users (user_id, username, email, name, password_hash, disabled_at) \
-             VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (user_id) DO UPDATE SET \
+            "INSERT INTO users (user_id, username, email, name, password_hash, valid_from, \
+             disabled_at) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_id) DO UPDATE SET \
              username = excluded.username, email = excluded.email, name = excluded.name, \
-             password_hash = excluded.password_hash, disabled_at = excluded.disabled_at",
+             password_hash = excluded.password_hash, valid_from = excluded.valid_from, \
+             disabled_at = excluded.disabled_at",
         )
         .bind(&user.user_id.0)
         .bind(&user.username)
         .bind(&user.email)
         .bind(&user.name)
         .bind(&user.password_hash)
+        .bind(seconds(user.valid_from)?)
         .bind(user.disabled_at.map(seconds).transpose()?)
         .execute(&self.file.writer)
         .await;
@@ -243,6 +245,8 @@ fn read_user(row: &SqliteRow) -> Result<UserRecord, DirectoryError> {
         email: row.try_get("email")?,
         name: row.try_get("name")?,
         password_hash: row.try_get("password_hash")?,
+        valid_from: read_optional_time(row, "valid_from")?
+            .ok_or_else(|| unreadable("valid_from"))?,
         disabled_at: read_optional_time(row, "disabled_at")?,
     })
 }

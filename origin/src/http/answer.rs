@@ -19,7 +19,7 @@ use crate::app::Unavailable;
 use crate::grant::Denied;
 
 /// Seconds after which a client is asked to try again when something is away.
-const RETRY_IN: u64 = 2;
+pub const RETRY_IN: &str = "2";
 
 /// Why a request is not answered with what it asked for.
 #[derive(Debug)]
@@ -89,10 +89,10 @@ impl HttpError {
         }
     }
 
-    fn retry_in(&self) -> Option<u64> {
+    fn retry_after(&self) -> Option<HeaderValue> {
         match self {
-            Self::Throttled { retry_in } => Some(*retry_in),
-            Self::Unavailable(_) => Some(RETRY_IN),
+            Self::Throttled { retry_in } => Some(HeaderValue::from(*retry_in)),
+            _ if self.told().status() == 503 => Some(HeaderValue::from_static(RETRY_IN)),
             _ => None,
         }
     }
@@ -118,8 +118,8 @@ impl HttpError {
 
     fn annotate(&self, response: &mut Response) {
         response.extensions_mut().insert(Cause(self.cause()));
-        if let Some(retry_in) = self.retry_in() {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_in));
+        if let Some(retry_after) = self.retry_after() {
+            response.headers_mut().insert(RETRY_AFTER, retry_after);
         }
     }
 }

@@ -2,6 +2,7 @@
 //! the headers that every answer has, one log line and one count.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,13 +11,14 @@ use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW,
-    CONTENT_TYPE, COOKIE, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER, STRICT_TRANSPORT_SECURITY,
-    VARY, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_TYPE, COOKIE, HeaderName, HeaderValue, ORIGIN, STRICT_TRANSPORT_SECURITY, VARY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt as _;
 use shared::cors::{self, CorsRule, allow_origin};
 use shared::endpoint::Endpoint;
 use shared::error::{ErrorCode, OAuthError};
@@ -52,8 +54,9 @@ pub struct Incoming {
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
-    /// Who sent it: the socket's peer, or whom a signing edge names.
-    pub client_address: IpAddr,
+    /// Who sent it: the socket's peer, or whom a signing edge names; `None` when the edge cannot
+    /// tell.
+    pub client_address: Option<IpAddr>,
     /// Whether an edge has signed it.
     pub from_edge: bool,
     /// Its name.
@@ -115,7 +118,8 @@ impl Incoming {
         let says = |name| self.headers.get(name).map(HeaderValue::as_bytes);
         let site = says(HeaderName::from_static("sec-fetch-site"));
         let site_is_good = site.is_none_or(|site| site == b"same-origin" || site == b"none");
-        // Pages without a referrer post with the origin `null`; the site was told apart above.
+        // Pages without a referrer post with the origin `null`, which says nothing: then the form's
+        // own value alone tells, where the browser does not send the site.
         let origin_is_good =
             says(ORIGIN).is_none_or(|origin| origin == issuer.as_bytes() || origin == b"null");
         (site_is_good && origin_is_good)
@@ -142,7 +146,12 @@ pub async fn receive(State(app): State<Arc<App>>, request: Request, next: Next) 
     let mut request_id = base64url(&clock::random::<12>());
     let mut response = match arrive(&app, request, endpoint, &mut request_id).await {
         Ok(arrived) => {
-            tokio::time::timeout(ANSWER_IN, next.run(arrived)).await.unwrap_or_else(|_| too_late())
+            let answered = AssertUnwindSafe(next.run(arrived)).catch_unwind();
+            match tokio::time::timeout(ANSWER_IN, answered).await {
+                Ok(Ok(response)) => response,
+                Ok(Err(_)) => instead("the handler panicked", endpoint, &request_id),
+                Err(_) => instead("the answer took too long", endpoint, &request_id),
+            }
         }
         Err(response) => response,
     };
@@ -173,11 +182,15 @@ fn log(method: &Method, route: &str, response: &Response, request_id: &str, bega
     }
 }
 
-/// Answers instead of a handler that took too long; what it did, it may have done.
-fn too_late() -> Response {
-    let mut response = HttpError::OAuth(OAuthError::temporarily_unavailable()).into_response();
-    response.extensions_mut().insert(Cause("the answer took too long".to_owned()));
-    answer::with_header(response, RETRY_AFTER, "2")
+/// Answers instead of a handler that took too long, or failed; what it did, it may have done.
+fn instead(cause: &str, endpoint: Option<Endpoint>, request_id: &str) -> Response {
+    let error = HttpError::OAuth(OAuthError::temporarily_unavailable());
+    let mut response = match endpoint {
+        Some(endpoint) if endpoint.is_page() => error.on_page(request_id),
+        _ => error.into_response(),
+    };
+    response.extensions_mut().insert(Cause(cause.to_owned()));
+    response
 }
 
 /// Checks what needs no handler, and reads the rest of the request.
@@ -240,10 +253,10 @@ async fn arrive(
         query: parts.uri.query().map(str::to_owned),
         headers: std::mem::take(&mut parts.headers),
         body,
-        client_address: statement
-            .as_ref()
-            .and_then(|statement| statement.client_address)
-            .unwrap_or(peer),
+        client_address: match &statement {
+            Some(statement) => statement.client_address,
+            None => Some(peer),
+        },
         from_edge: statement.is_some(),
         request_id: request_id.clone(),
     };
@@ -306,7 +319,7 @@ async fn finish(
     };
     if let Some(allowed) = allowed {
         set(ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
-        set(ACCESS_CONTROL_EXPOSE_HEADERS, "WWW-Authenticate, X-Request-Id");
+        set(ACCESS_CONTROL_EXPOSE_HEADERS, cors::EXPOSE_HEADERS);
     }
     if rule == CorsRule::Registered {
         set(VARY, "Origin");

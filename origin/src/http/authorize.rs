@@ -9,14 +9,13 @@ use shared::claims::IdTokenClaims;
 use shared::client::Client;
 use shared::endpoint::Endpoint;
 use shared::error::{ErrorCode, OAuthError};
-use shared::jwt::Typ;
+use shared::jwt::{JwtRefused, Typ};
 
 use super::answer::{self, HttpError};
 use super::arrival::Incoming;
 use super::sign_in::{self, NotSigningIn};
 use crate::app::App;
 use crate::grant::interaction::Interaction;
-use crate::store::SessionRecord;
 
 /// Answers an authorization request: with a code, an error, or the step that is needed first.
 pub async fn authorize(State(app): State<Arc<App>>, incoming: Incoming) -> Response {
@@ -45,47 +44,52 @@ async fn answer(
     request: &AuthorizationRequest,
 ) -> Result<Response, HttpError> {
     let session = sign_in::session(app, incoming).await?;
-    let session = match check_hint(app, incoming, request, session) {
-        Ok(session) => session,
+    let expected = match expected_sub(app, incoming, request) {
+        Ok(expected) => expected,
         Err(error) => return Ok(answer::error_redirect(&request.refuse(error), &app.issuer)),
     };
+    let expects = |user: &str| expected.as_ref().is_none_or(|expected| expected == user);
+    let session = session.filter(|session| expects(&session.user_id.0));
+    let begin = |step| sign_in::begin(app, incoming, request, expected.clone(), step);
     let now = incoming.now;
     match sign_in::next(app, incoming, request, client, session.as_ref(), now).await? {
         Interaction::Issue => match &session {
             Some(session) => sign_in::issue_code(app, incoming, request, session).await,
-            None => Ok(sign_in::begin(app, incoming, request, Endpoint::Login)),
+            None => Ok(begin(Endpoint::Login)),
         },
-        Interaction::Login => Ok(sign_in::begin(app, incoming, request, Endpoint::Login)),
-        Interaction::Consent => Ok(sign_in::begin(app, incoming, request, Endpoint::Consent)),
+        Interaction::Login => Ok(begin(Endpoint::Login)),
+        Interaction::Consent => Ok(begin(Endpoint::Consent)),
         Interaction::Refuse(error) => {
             Ok(answer::error_redirect(&request.refuse(error), &app.issuer))
         }
     }
 }
 
-/// Holds the session against the user whom `id_token_hint` names: another user's session does not
-/// count. An expired hint is still a hint.
+/// Reads whom `id_token_hint` names: another user's session does not count, and no other user may
+/// complete the sign-in. An expired hint is still a hint; one whose key is retired says nothing.
 ///
 /// # Errors
 /// `invalid_request` for a hint that this server did not issue to this client.
 ///
-/// Source: OpenID Connect Core §3.1.2.1.
-fn check_hint(
+/// Source: OpenID Connect Core §3.1.2.1 and §3.1.2.2.
+fn expected_sub(
     app: &App,
     incoming: &Incoming,
     request: &AuthorizationRequest,
-    session: Option<SessionRecord>,
-) -> Result<Option<SessionRecord>, OAuthError> {
+) -> Result<Option<String>, OAuthError> {
     const BAD: OAuthError = OAuthError::new(
         ErrorCode::InvalidRequest,
         "the id_token_hint is not an ID token of the application",
     );
-    let Some(hint) = &request.id_token_hint else { return Ok(session) };
+    let Some(hint) = &request.id_token_hint else { return Ok(None) };
     let keys = app.keys.load();
-    let verified = keys.verify::<IdTokenClaims>(hint, Typ::IdToken, incoming.now);
-    let claims = verified.map_err(|_| BAD)?.claims;
+    let claims = match keys.verify::<IdTokenClaims>(hint, Typ::IdToken, incoming.now) {
+        Ok(verified) => verified.claims,
+        Err(JwtRefused::Kid) => return Ok(None),
+        Err(_) => return Err(BAD),
+    };
     if claims.iss != app.issuer.as_str() || !claims.aud.contains(request.client_id.as_str()) {
         return Err(BAD);
     }
-    Ok(session.filter(|session| session.user_id.0 == claims.sub))
+    Ok(Some(claims.sub))
 }

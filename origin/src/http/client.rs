@@ -1,15 +1,19 @@
 //! Who calls the token, revocation and introspection endpoints.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use shared::client_auth::{self, ClientCredentials};
 use shared::error::OAuthError;
 use shared::form::Params;
+use shared::limits::{CLIENT_FAILURES, LOGIN_WINDOW_IN};
+use shared::secret::Sha256Digest;
 
 use super::answer::HttpError;
 use super::arrival::Incoming;
 use crate::app::App;
 use crate::directory::ClientRecord;
+use crate::login;
 
 /// Reads the form of a client's request: no secret in the query, then a well-formed body.
 ///
@@ -24,10 +28,11 @@ pub fn form(incoming: &Incoming) -> Result<Params, OAuthError> {
 /// Authenticates the client of a form.
 ///
 /// Checks, in order: the form of the credentials, a client that is known and enabled, its
-/// registered method, its secret. An unknown client and a wrong secret look the same.
+/// registered method, too many failures from the same network, its secret. An unknown client and a
+/// wrong secret look the same.
 ///
 /// # Errors
-/// `invalid_request`, `invalid_client`; unavailable when the directory is away.
+/// `invalid_request`, `invalid_client`; throttled; unavailable when the directory is away.
 pub async fn authenticate(
     app: &App,
     incoming: &Incoming,
@@ -37,6 +42,24 @@ pub async fn authenticate(
     let record = app.known.client(&credentials.client_id).await?;
     let record = record.ok_or(OAuthError::invalid_client())?;
     credentials.check_method(&record.client)?;
-    credentials.verify_secret(record.secret_digest.as_ref())?;
+    if record.client.is_public() {
+        return Ok(record);
+    }
+    let failures = failures_key(incoming, &record);
+    let failed = app.client_failures.get(&failures);
+    if failed.is_some_and(|failed| failed.load(Ordering::Relaxed) >= CLIENT_FAILURES) {
+        return Err(HttpError::Throttled { retry_in: LOGIN_WINDOW_IN });
+    }
+    if let Err(error) = credentials.verify_secret(record.secret_digest.as_ref()) {
+        let failed = app.client_failures.get_with(failures, Arc::default);
+        failed.fetch_add(1, Ordering::Relaxed);
+        return Err(error.into());
+    }
     Ok(record)
+}
+
+/// Names a client as one network sees it: guessing from one does not lock it out elsewhere.
+fn failures_key(incoming: &Incoming, record: &ClientRecord) -> Sha256Digest {
+    let network = incoming.client_address.map(login::network).unwrap_or_default();
+    Sha256Digest::of(format!("{}@{network}", record.client.client_id).as_bytes())
 }

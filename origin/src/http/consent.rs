@@ -6,7 +6,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
-use shared::endpoint::Endpoint;
 use shared::error::{ErrorCode, OAuthError};
 use shared::page::{ConsentPage, FormTarget, ScopeItem, scope_sentence};
 use shared::scope::Scope;
@@ -39,6 +38,9 @@ pub async fn context(
         Ok(asked) => Ok(asked.tell(&app)),
         Err(NotSigningIn::Error(error)) => Err(error),
         Err(NotSigningIn::Redirect(error)) => Err(error.error.into()),
+        Err(NotSigningIn::LogIn(_)) => {
+            Err(OAuthError::new(ErrorCode::LoginRequired, "nobody is logged in").into())
+        }
         Err(NotSigningIn::Over { .. }) => {
             Err(OAuthError::invalid_request("the sign-in is over or was lost").into())
         }
@@ -58,7 +60,7 @@ async fn decided(app: &App, incoming: &Incoming) -> Result<Response, NotSigningI
     incoming.check_same_origin(app.issuer.as_str())?;
     let sign_in = sign_in::open(app, incoming, &form).await?;
     let Some(session) = fresh_session(app, incoming, &sign_in).await? else {
-        return Ok(sign_in::to_step(Endpoint::Login, &sign_in.id));
+        return Err(NotSigningIn::LogIn(sign_in.id));
     };
     let csrf = form.one("csrf").map_err(OAuthError::from)?.unwrap_or_default();
     if !same_bytes(csrf.as_bytes(), csrf_of(app, &sign_in, &session).as_bytes()) {
@@ -112,9 +114,10 @@ impl Asked {
     async fn open(app: &App, incoming: &Incoming) -> Result<Self, NotSigningIn> {
         let sign_in = sign_in::open(app, incoming, &incoming.query()?).await?;
         let Some(session) = fresh_session(app, incoming, &sign_in).await? else {
-            return Err(OAuthError::new(ErrorCode::LoginRequired, "nobody is logged in").into());
+            return Err(NotSigningIn::LogIn(sign_in.id));
         };
-        let user = app.known.user(&session.user_id).await.map_err(HttpError::from)?;
+        let user =
+            app.known.user(&session.user_id, session.auth_time).await.map_err(HttpError::from)?;
         let directory = app.known.directory();
         let consented = directory.find_consent(&session.user_id, &sign_in.client.client_id).await;
         let consented = consented.map_err(HttpError::from)?.unwrap_or_default();
@@ -176,7 +179,8 @@ async fn fresh_session(
     let session = sign_in::session(app, incoming).await?;
     let started_at = sign_in.transaction.started_at;
     Ok(session.filter(|session| {
-        sign_in.request.accepts_login(session.auth_time, started_at, incoming.now)
+        sign_in.transaction.expects(&session.user_id.0)
+            && sign_in.request.accepts_login(session.auth_time, started_at, incoming.now)
     }))
 }
 

@@ -67,7 +67,9 @@ pub async fn introspect(
         return Err(OAuthError::invalid_client().into());
     }
     let told = match hint {
-        Some("refresh_token") => of_refresh_token(&app, &incoming, &record.client, token).await?,
+        Some("refresh_token") if RefreshToken::parse(token).is_ok() => {
+            of_refresh_token(&app, &incoming, &record.client, token).await?
+        }
         _ => of_access_token(&app, &incoming, &record.client, token).await?,
     };
     Ok(answer::json(StatusCode::OK, &told))
@@ -87,7 +89,12 @@ async fn of_access_token(
     let Some(grant) = app.store.find_access(&token.jti, incoming.now).await? else {
         return Ok(INACTIVE);
     };
-    let Some(user) = app.known.user(&grant.user_id).await? else { return Ok(INACTIVE) };
+    if app.known.client(&grant.client_id).await?.is_none() {
+        return Ok(INACTIVE);
+    }
+    let Some(user) = app.known.user(&grant.user_id, grant.auth_time).await? else {
+        return Ok(INACTIVE);
+    };
     Ok(Introspection::Active(Box::new(Told {
         active: true,
         iss: token.claims.iss,
@@ -115,7 +122,9 @@ async fn of_refresh_token(
     }
     let grant = app.store.find_refresh(&token.grant_id(), &token.digest(), incoming.now).await?;
     let Some(grant) = grant else { return Ok(INACTIVE) };
-    let Some(user) = app.known.user(&grant.user_id).await? else { return Ok(INACTIVE) };
+    let Some(user) = app.known.user(&grant.user_id, grant.auth_time).await? else {
+        return Ok(INACTIVE);
+    };
     Ok(Introspection::Active(Box::new(Told {
         active: true,
         iss: app.issuer.as_str().to_owned(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::header::RETRY_AFTER;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use shared::endpoint::Endpoint;
@@ -15,6 +16,7 @@ use shared::token_request::Password;
 
 use super::answer::{self, HttpError};
 use super::arrival::Incoming;
+use super::logout;
 use super::sign_in::{self, NotSigningIn, SignIn};
 use crate::app::App;
 use crate::clock;
@@ -63,13 +65,13 @@ async fn submitted(app: &App, incoming: &Incoming) -> Result<Response, NotSignin
         Ok(Login::Throttled { retry_in }) => {
             let problem = Some(LoginProblem::Throttled { retry_in });
             let page = show(StatusCode::TOO_MANY_REQUESTS, &sign_in, &username, problem);
-            let retry_after = axum::http::header::RETRY_AFTER;
-            return Ok(answer::with_header(page, retry_after, &retry_in.to_string()));
+            return Ok(answer::with_header(page, RETRY_AFTER, &retry_in.to_string()));
         }
         Err(cause) => {
             tracing::warn!(request_id = incoming.request_id, %cause, "a login cannot be checked");
             let problem = Some(LoginProblem::Unavailable);
-            return Ok(show(StatusCode::SERVICE_UNAVAILABLE, &sign_in, &username, problem));
+            let page = show(StatusCode::SERVICE_UNAVAILABLE, &sign_in, &username, problem);
+            return Ok(answer::with_header(page, RETRY_AFTER, answer::RETRY_IN));
         }
     };
     let now = incoming.now;
@@ -80,18 +82,19 @@ async fn submitted(app: &App, incoming: &Incoming) -> Result<Response, NotSignin
         auth_time: now,
         expires_at: now.plus(LOGIN_SESSION_EXPIRES_IN),
     };
+    app.store.put_session(&session, now).await.map_err(HttpError::from)?;
     let response = match go_on(app, incoming, &sign_in, &session).await {
         Ok(response) => response,
         Err(NotSigningIn::Error(error)) => {
-            return Ok(sign_in::unavailable(app, incoming, &sign_in.request, &error));
+            sign_in::unavailable(app, incoming, &sign_in.request, &error)
         }
-        Err(not) => return Err(not),
+        Err(not) => not.into_response(app, incoming),
     };
     let cookie = app.cookies.set(sign_in::SESSION_COOKIE, &handle, None);
     Ok(answer::with_cookies(response, [cookie]))
 }
 
-/// Remembers the session, forgets the one that the browser had, and takes the next step.
+/// Takes the next step with the new session; the one that the browser had ends.
 async fn go_on(
     app: &App,
     incoming: &Incoming,
@@ -99,10 +102,9 @@ async fn go_on(
     session: &SessionRecord,
 ) -> Result<Response, NotSigningIn> {
     let SignIn { id, transaction, request, client } = sign_in;
-    app.store.put_session(session, incoming.now).await.map_err(HttpError::from)?;
-    if let Some(old) = sign_in::session_digest(app, incoming) {
-        // The grants that were begun under it live on: only the cookie changes hands.
-        app.store.take_session(&old).await.map_err(HttpError::from)?;
+    replace_session(app, incoming, session).await?;
+    if !transaction.expects(&session.user_id.0) {
+        return Ok(sign_in::unexpected_user(app, request));
     }
     let started_at = transaction.started_at;
     match sign_in::next(app, incoming, request, client, Some(session), started_at).await? {
@@ -117,6 +119,22 @@ async fn go_on(
             Ok(answer::error_redirect(&request.refuse(error), &app.issuer))
         }
     }
+}
+
+/// Ends the session that the browser had. What the same user began under it goes over to the new
+/// one, so that a logout ends it; what another user began there ends now.
+async fn replace_session(
+    app: &App,
+    incoming: &Incoming,
+    session: &SessionRecord,
+) -> Result<(), HttpError> {
+    let Some(old) = sign_in::session_digest(app, incoming) else { return Ok(()) };
+    let before = app.store.find_session(&old, incoming.now).await?;
+    if before.is_some_and(|before| before.user_id != session.user_id) {
+        return logout::end(app, incoming, &old, None).await;
+    }
+    let grants = app.store.take_session(&old).await?;
+    Ok(app.store.link_grants(&session.digest, &grants, incoming.now).await?)
 }
 
 type Credentials = Result<(String, Password), (String, LoginProblem)>;

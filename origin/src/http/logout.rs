@@ -9,7 +9,7 @@ use shared::claims::IdTokenClaims;
 use shared::client::{Client, ClientId};
 use shared::error::{ErrorCode, OAuthError};
 use shared::form::Params;
-use shared::jwt::Typ;
+use shared::jwt::{JwtRefused, Typ};
 use shared::logout::LogoutRequest;
 use shared::page::{FormTarget, LogoutPage, SignedOutPage};
 use shared::secret::{Sha256Digest, base64url, same_bytes};
@@ -18,7 +18,6 @@ use super::answer::{self, HttpError};
 use super::arrival::Incoming;
 use super::sign_in::{self, SESSION_COOKIE};
 use crate::app::App;
-use crate::store::SessionRecord;
 
 /// Ends the login session, and the grants that were begun under it without `offline_access`.
 ///
@@ -37,19 +36,22 @@ async fn answered(app: &App, incoming: &Incoming) -> Result<Response, HttpError>
     let request = LogoutRequest::parse(&params)?;
     let hint = hint(app, incoming, &request)?;
     let client = client(app, &request, hint.as_ref()).await?;
-    let Some(session) = sign_in::session(app, incoming).await? else {
-        // An earlier logout may have ended the session and lost its answer: finish what it began.
-        if let Some(digest) = sign_in::session_digest(app, incoming) {
-            end(app, incoming, &digest).await?;
-        }
+    let Some(digest) = sign_in::session_digest(app, incoming) else {
         return Ok(signed_out(app, &request, client.as_ref()));
     };
-    let expected = hint.is_some_and(|hint| hint.sub == session.user_id.0);
-    if expected || confirmed(app, incoming, &params, &session)? {
-        end(app, incoming, &session.digest).await?;
+    // The session may be over, with grants that were begun under it still alive.
+    let session = sign_in::session(app, incoming).await?;
+    let user = hint.map(|hint| hint.sub);
+    let expected = match (&session, &user) {
+        (Some(session), Some(user)) => session.user_id.0 == *user,
+        (None, Some(_)) => true,
+        (_, None) => false,
+    };
+    if expected || confirmed(app, incoming, &params, &digest)? {
+        end(app, incoming, &digest, user.filter(|_| expected).as_deref()).await?;
         return Ok(signed_out(app, &request, client.as_ref()));
     }
-    Ok(ask(app, &request, client.as_ref(), &session))
+    Ok(ask(app, &request, client.as_ref(), &digest))
 }
 
 /// Verifies the hint. An expired one is good: people stay signed in longer than ID tokens live.
@@ -61,8 +63,12 @@ fn hint(
     const BAD: OAuthError =
         OAuthError::invalid_request("the id_token_hint is not an ID token of this server");
     let Some(text) = &request.id_token_hint else { return Ok(None) };
-    let verified = app.keys.load().verify::<IdTokenClaims>(text, Typ::IdToken, incoming.now);
-    let claims = verified.map_err(|_| BAD)?.claims;
+    let claims = match app.keys.load().verify::<IdTokenClaims>(text, Typ::IdToken, incoming.now) {
+        Ok(verified) => verified.claims,
+        // Its key is retired, so nothing can be said about it: the user is asked.
+        Err(JwtRefused::Kid) => return Ok(None),
+        Err(_) => return Err(BAD),
+    };
     let for_client =
         request.client_id.as_ref().is_none_or(|client| claims.aud.contains(client.as_str()));
     if claims.iss == app.issuer.as_str() && for_client { Ok(Some(claims)) } else { Err(BAD) }
@@ -83,7 +89,7 @@ fn confirmed(
     app: &App,
     incoming: &Incoming,
     params: &Params,
-    session: &SessionRecord,
+    session: &Sha256Digest,
 ) -> Result<bool, OAuthError> {
     let csrf = params.one("csrf")?.filter(|_| incoming.method == Method::POST);
     let Some(csrf) = csrf else { return Ok(false) };
@@ -95,10 +101,24 @@ fn confirmed(
     }
 }
 
-async fn end(app: &App, incoming: &Incoming, session: &Sha256Digest) -> Result<(), HttpError> {
+/// Ends a session and the grants that were begun under it without `offline_access`; with `user`,
+/// that user's alone.
+///
+/// # Errors
+/// Unavailable; the same call goes on where this one stopped.
+pub async fn end(
+    app: &App,
+    incoming: &Incoming,
+    session: &Sha256Digest,
+    user: Option<&str>,
+) -> Result<(), HttpError> {
     for grant_id in app.store.take_session(session).await? {
         let grant = app.store.find_grant(&grant_id, incoming.now).await?;
-        if grant.is_none_or(|grant| !grant.scope.contains("offline_access")) {
+        let stays = grant.is_some_and(|grant| {
+            grant.scope.contains("offline_access")
+                || user.is_some_and(|user| user != grant.user_id.0)
+        });
+        if !stays {
             app.store.revoke_grant(&grant_id, incoming.now).await?;
         }
     }
@@ -117,7 +137,7 @@ fn ask(
     app: &App,
     request: &LogoutRequest,
     client: Option<&Client>,
-    session: &SessionRecord,
+    session: &Sha256Digest,
 ) -> Response {
     let location = client.and_then(|client| request.location(client));
     let target = location.and_then(|location| FormTarget::parse(&location).ok());
@@ -133,6 +153,6 @@ fn ask(
     answer::page(StatusCode::OK, page.render())
 }
 
-fn csrf_of(app: &App, session: &SessionRecord) -> String {
-    base64url(&app.form_key.tag(&[b"logout", session.digest.as_bytes()]))
+fn csrf_of(app: &App, session: &Sha256Digest) -> String {
+    base64url(&app.form_key.tag(&[b"logout", session.as_bytes()]))
 }

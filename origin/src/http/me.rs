@@ -9,24 +9,19 @@ use serde_json::json;
 
 use super::answer::{self, HttpError};
 use super::arrival::Incoming;
-use super::protected;
+use super::{protected, userinfo};
 use crate::app::App;
 
-/// Tells who the access token speaks for, whatever its scope.
+/// Tells who the access token speaks for: the claims that its scope allows, and the token's own.
 ///
 /// # Errors
 /// A Bearer challenge; unavailable.
 pub async fn me(State(app): State<Arc<App>>, incoming: Incoming) -> Result<Response, HttpError> {
     let protected::Protected { token, user, .. } = protected::check(&app, &incoming, None).await?;
-    let body = json!({
-        "sub": user.user_id.0,
-        "username": user.username,
-        "name": user.name,
-        "email": user.email,
-        "client_id": token.claims.client_id,
-        "scope": token.claims.scope,
-        "auth_time": token.claims.auth_time,
-    });
+    let mut body = json!(userinfo::claims(&user, &token.claims.scope));
+    body["client_id"] = json!(token.claims.client_id);
+    body["scope"] = json!(token.claims.scope);
+    body["auth_time"] = json!(token.claims.auth_time);
     Ok(answer::json(StatusCode::OK, &body))
 }
 

@@ -27,7 +27,7 @@ pub struct Protected {
 /// Lets a request through to a protected resource.
 ///
 /// Checks, in order: credentials, signature, claims ([`AccessToken::validate`]), `scope`, the row
-/// of the token, the user.
+/// of the token, its client, its user.
 ///
 /// # Errors
 /// A Bearer challenge (RFC 6750 §3); unavailable when store or directory are away.
@@ -48,7 +48,9 @@ pub async fn check(
     }
     let grant = app.store.find_access(&token.jti, incoming.now).await?;
     let grant = grant.ok_or(refuse(Some(OAuthError::invalid_token())))?;
-    let user = app.known.user(&grant.user_id).await?;
+    let client = app.known.client(&grant.client_id).await?;
+    client.ok_or(refuse(Some(OAuthError::invalid_token())))?;
+    let user = app.known.user(&grant.user_id, grant.auth_time).await?;
     let user = user.ok_or(refuse(Some(OAuthError::invalid_token())))?;
     Ok(Protected { token, grant, user })
 }

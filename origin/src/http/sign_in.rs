@@ -8,7 +8,7 @@ use shared::code::{AuthorizationCode, CodeBinding};
 use shared::endpoint::Endpoint;
 use shared::error::{ErrorCode, OAuthError};
 use shared::form::Params;
-use shared::limits::{CODE_EXPIRES_IN, TRANSACTION_EXPIRES_IN, TRANSACTIONS};
+use shared::limits::{CODE_EXPIRES_IN, TRANSACTION_KEPT_IN, TRANSACTIONS};
 use shared::page::{BackLink, ErrorKind, ErrorPage, FormTarget};
 use shared::secret::Sha256Digest;
 use shared::transaction::{self, Transaction, TransactionError, TransactionId};
@@ -44,6 +44,8 @@ pub enum NotSigningIn {
         /// The request with which the user can begin again, when it is known.
         query: Option<String>,
     },
+    /// Somebody has to log in first.
+    LogIn(TransactionId),
     /// Said to the client.
     Redirect(Box<shared::authorize::ErrorRedirect>),
 }
@@ -61,6 +63,7 @@ impl NotSigningIn {
         match self {
             Self::Error(error) => error.on_page(&incoming.request_id),
             Self::Redirect(error) => answer::error_redirect(&error, &app.issuer),
+            Self::LogIn(id) => to_step(Endpoint::Login, &id),
             Self::Over { query } => over(app, incoming, query.as_deref()),
         }
     }
@@ -75,7 +78,7 @@ pub async fn session(app: &App, incoming: &Incoming) -> Result<Option<SessionRec
     let Some(session) = app.store.find_session(&digest, incoming.now).await? else {
         return Ok(None);
     };
-    let user = app.known.user(&session.user_id).await?;
+    let user = app.known.user(&session.user_id, session.auth_time).await?;
     Ok(user.map(|_| session))
 }
 
@@ -155,22 +158,40 @@ pub fn begin(
     app: &App,
     incoming: &Incoming,
     request: &AuthorizationRequest,
+    expected_sub: Option<String>,
     step: Endpoint,
 ) -> Response {
     let id = TransactionId::new(clock::random());
-    let transaction = Transaction::begin(request, clock::random(), incoming.now);
+    let transaction = Transaction::begin(request, expected_sub, clock::random(), incoming.now);
     let Ok(sealed) = transaction.seal(&app.transaction_seal, &id, clock::random()) else {
         let error = OAuthError::invalid_request("the request is too large");
         return answer::error_redirect(&request.refuse(error), &app.issuer);
     };
-    let begun: Vec<&str> = app.cookies.suffixes(incoming.cookies(), transaction::COOKIE).collect();
-    let crowded = if begun.len() < TRANSACTIONS { &[][..] } else { &begun[..] };
-    let removed = crowded
-        .iter()
-        .filter_map(|id| TransactionId::parse(id))
-        .map(|id| app.cookies.remove(&id.cookie()));
-    let set = app.cookies.set(&id.cookie(), &sealed, Some(TRANSACTION_EXPIRES_IN));
+    let removed = given_way(app, incoming).into_iter().map(|name| app.cookies.remove(&name));
+    let set = app.cookies.set(&id.cookie(), &sealed, Some(TRANSACTION_KEPT_IN));
     answer::with_cookies(to_step(step, &id), removed.chain([set]))
+}
+
+/// Names the cookies of transactions that make room for one more: those that cannot be opened any
+/// more, and the oldest beyond [`TRANSACTIONS`].
+fn given_way(app: &App, incoming: &Incoming) -> Vec<String> {
+    let names = app.cookies.suffixes(incoming.cookies(), transaction::COOKIE);
+    let (mut live, mut removed) = (Vec::new(), Vec::new());
+    for suffix in names {
+        let name = format!("{}{suffix}", transaction::COOKIE);
+        let cookie = app.cookies.find(incoming.cookies(), &name);
+        let opened = TransactionId::parse(suffix).and_then(|id| {
+            Transaction::open(&app.transaction_seal, &id, cookie, incoming.now).ok()
+        });
+        match opened {
+            Some(transaction) => live.push((transaction.started_at, name)),
+            None => removed.push(name),
+        }
+    }
+    live.sort();
+    let too_many = (live.len() + 1).saturating_sub(TRANSACTIONS);
+    removed.extend(live.into_iter().take(too_many).map(|(_, name)| name));
+    removed
 }
 
 /// Sends the browser to a step of its transaction.
@@ -188,8 +209,18 @@ pub async fn spend(app: &App, incoming: &Incoming, sign_in: &SignIn) -> Result<(
     let end = sign_in.transaction.expires_at();
     match app.store.spend_transaction(&digest, end, incoming.now).await.map_err(HttpError::from)? {
         Once::First => Ok(()),
-        Once::Again => Err(NotSigningIn::Over { query: None }),
+        Once::Again => Err(NotSigningIn::Over { query: Some(sign_in.transaction.query.clone()) }),
     }
+}
+
+/// Tells the client that somebody else than the user it expects is logged in.
+#[must_use]
+pub fn unexpected_user(app: &App, request: &AuthorizationRequest) -> Response {
+    let error = OAuthError::new(
+        ErrorCode::LoginRequired,
+        "another user than the expected one is logged in",
+    );
+    answer::error_redirect(&request.refuse(error), &app.issuer)
 }
 
 /// Issues a code and sends it to the client.

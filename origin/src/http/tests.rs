@@ -325,7 +325,10 @@ async fn cookies_are_host_only() {
     let authorize = server.get(&authorize_url("web"), &[]).await;
     let cookie = authorize.header("set-cookie").unwrap();
     assert!(cookie.starts_with("__Host-cadence_tx_"), "{cookie}");
-    assert!(cookie.ends_with("; Path=/; HttpOnly; SameSite=Lax; Secure; Max-Age=600"), "{cookie}");
+    assert!(
+        cookie.ends_with("; Path=/; HttpOnly; SameSite=Lax; Secure; Max-Age=86400"),
+        "{cookie}"
+    );
 }
 
 #[tokio::test]
@@ -354,6 +357,69 @@ async fn forms_of_other_sites_are_refused() {
     assert_eq!(server.post("/oauth2/login", &own, &form("x")).await.status, 403);
     assert_eq!(server.post("/oauth2/login", &[], &form(&csrf)).await.status, 400, "no cookie");
     assert_eq!(server.post("/oauth2/login", &own, &form(&csrf)).await.status, 303);
+}
+
+#[tokio::test]
+async fn another_user_than_the_expected_one_gets_no_code() {
+    let server = server().await;
+    let bob = user::register("bob@example.test", None, None, PASSWORD).unwrap();
+    server.app.known.directory().put_user(&bob).await.unwrap();
+    let code = code_of(&server.sign_in("own").await);
+    let tokens = server.redeem("own", &code).await.json();
+    let hint = tokens["id_token"].as_str().unwrap();
+    let url = with_query(&authorize_url("own"), [("id_token_hint", hint)]);
+    let authorize = server.get(&url, &[]).await;
+    let cookies = authorize.cookies();
+    let login = server.get(authorize.header("location").unwrap(), &[("cookie", &cookies)]).await;
+    let (tx, csrf) = (login.field("tx"), login.field("csrf"));
+    let form = [
+        ("tx", tx.as_str()),
+        ("csrf", csrf.as_str()),
+        ("username", "bob@example.test"),
+        ("password", PASSWORD),
+    ];
+    let refused = server.post("/oauth2/login", &[("cookie", &cookies)], &form).await;
+    let location = refused.header("location").unwrap();
+    assert!(location.starts_with("https://app.example/cb?error=login_required&"), "{location}");
+}
+
+#[tokio::test]
+async fn what_began_before_a_password_changed_is_dead() {
+    let server = server().await;
+    let code = code_of(&server.sign_in("own").await);
+    let tokens = server.redeem("own", &code).await.json();
+    let directory = server.app.known.directory();
+    let mut alice = directory.find_username("alice@example.test").await.unwrap().unwrap();
+    alice.valid_from = clock::now().plus(1);
+    directory.put_user(&alice).await.unwrap();
+    tokio::time::sleep(crate::known::BELIEVED_IN).await;
+    let bearer = format!("Bearer {}", tokens["access_token"].as_str().unwrap());
+    let userinfo = server.get("/oauth2/userinfo", &[("authorization", &bearer)]).await;
+    assert_eq!(userinfo.status, 401);
+    let refresh = tokens["refresh_token"].as_str().unwrap();
+    let form = [("grant_type", "refresh_token"), ("refresh_token", refresh)];
+    assert_eq!(server.token("own", &form).await.json()["error"], "invalid_grant");
+}
+
+#[tokio::test]
+async fn guessing_a_client_secret_is_throttled_for_the_network() {
+    use shared::limits::CLIENT_FAILURES;
+    let server = server().await;
+    let wrong = [("authorization", "Basic d2ViOndyb25n")];
+    let form = [("token", "x")];
+    for _ in 0..CLIENT_FAILURES {
+        assert_eq!(server.post("/oauth2/revoke", &wrong, &form).await.status, 401);
+    }
+    let throttled = server.post("/oauth2/revoke", &wrong, &form).await;
+    assert_eq!((throttled.status, throttled.header("retry-after")), (429, Some("900")));
+}
+
+#[tokio::test]
+async fn a_logout_without_a_hint_asks_even_when_the_session_is_over() {
+    let server = server().await;
+    let asked = server.get("/oauth2/logout", &[("cookie", "__Host-cadence_session=gone")]).await;
+    assert_eq!(asked.status, 200);
+    assert!(asked.body.contains("name=\"csrf\""), "{}", asked.body);
 }
 
 #[tokio::test]

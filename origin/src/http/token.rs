@@ -72,7 +72,7 @@ async fn by_code(
     let issuance = Issuance {
         grant: &grant,
         access,
-        scope: &grant.scope,
+        scope: &grant.scope.intersection(&client.scope),
         refresh_token: refresh_token.as_ref(),
         nonce,
     };
@@ -95,7 +95,8 @@ async fn by_refresh_token(
     let issuance = Issuance {
         grant: &grant,
         access,
-        scope: scope.as_ref().unwrap_or(&grant.scope),
+        // What was taken from the client's registration since is not minted any more.
+        scope: &scope.as_ref().unwrap_or(&grant.scope).intersection(&client.scope),
         refresh_token: Some(&successor),
         nonce: None,
     };
@@ -133,7 +134,7 @@ async fn by_password(
 
 /// Ends the grant of a user who was disabled meanwhile.
 async fn check_user(app: &App, incoming: &Incoming, grant: &GrantRecord) -> Result<(), HttpError> {
-    if app.known.user(&grant.user_id).await?.is_some() {
+    if app.known.user(&grant.user_id, grant.auth_time).await?.is_some() {
         return Ok(());
     }
     app.store.revoke_grant(&grant.grant_id, incoming.now).await?;

@@ -17,7 +17,7 @@ use crate::directory::UserRecord;
 
 /// The claims about a user that a scope allows.
 #[derive(Serialize)]
-struct Claims<'a> {
+pub struct Claims<'a> {
     sub: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
@@ -52,7 +52,9 @@ fn check_one_method(incoming: &Incoming) -> Result<(), HttpError> {
     Ok(())
 }
 
-fn claims<'a>(user: &'a UserRecord, scope: &Scope) -> Claims<'a> {
+/// Chooses the claims that a scope allows (OpenID Connect Core §5.4).
+#[must_use]
+pub fn claims<'a>(user: &'a UserRecord, scope: &Scope) -> Claims<'a> {
     let profile = scope.contains("profile");
     Claims {
         sub: &user.user_id.0,
@@ -75,6 +77,7 @@ mod tests {
             email: Some("alice@example.test".into()),
             name: Some("Alice".into()),
             password_hash: "secret".into(),
+            valid_from: shared::time::UnixTime::default(),
             disabled_at: None,
         };
         let told =

@@ -82,6 +82,10 @@ impl Embedded {
     }
 }
 
+/// Remembers a grant under a session, if that is live.
+const LINK_GRANT: &str = "INSERT OR REPLACE INTO session_grants (session, grant_id, expires_at) \
+     SELECT digest, ?, expires_at FROM sessions WHERE digest = ? AND idle_expires_at > ?";
+
 #[async_trait]
 impl Store for Embedded {
     async fn put_session(&self, session: &SessionRecord, now: UnixTime) -> Result<(), StoreError> {
@@ -161,15 +165,12 @@ impl Store for Embedded {
     async fn put_code(&self, code: &CodeRecord, now: UnixTime) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         let grant_id = code.grant_id.to_string();
-        let remembered = sqlx::query(
-            "INSERT OR REPLACE INTO session_grants (session, grant_id, expires_at) \
-             SELECT digest, ?, expires_at FROM sessions WHERE digest = ? AND idle_expires_at > ?",
-        )
-        .bind(&grant_id)
-        .bind(bytes(&code.session))
-        .bind(seconds(now)?)
-        .execute(&mut *transaction)
-        .await?;
+        let remembered = sqlx::query(LINK_GRANT)
+            .bind(&grant_id)
+            .bind(bytes(&code.session))
+            .bind(seconds(now)?)
+            .execute(&mut *transaction)
+            .await?;
         if remembered.rows_affected() == 0 {
             return Ok(());
         }
@@ -189,6 +190,24 @@ impl Store for Embedded {
         .bind(seconds(code.expires_at)?)
         .execute(&mut *transaction)
         .await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn link_grants(
+        &self,
+        session: &Sha256Digest,
+        grants: &[GrantId],
+        now: UnixTime,
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        for grant_id in grants {
+            sqlx::query(LINK_GRANT)
+                .bind(grant_id.to_string())
+                .bind(bytes(session))
+                .bind(seconds(now)?)
+                .execute(&mut *transaction)
+                .await?;
+        }
         Ok(transaction.commit().await?)
     }
 

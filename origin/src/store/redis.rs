@@ -116,6 +116,23 @@ impl Redis {
         .await
     }
 
+    /// Remembers grants under a session; tells whether the session is live.
+    async fn add_session_grants(
+        &self,
+        session: &Sha256Digest,
+        grants: &[GrantId],
+        now: UnixTime,
+    ) -> Result<bool, StoreError> {
+        let keys = [&*session_key(session), &*session_grants_key(session)];
+        self.run(&ADD_SESSION_GRANTS, &keys, |command| {
+            command.arg(now.as_secs()).arg(ROW_LEEWAY);
+            for grant in grants {
+                command.arg(grant.to_string());
+            }
+        })
+        .await
+    }
+
     /// Reads the row of a grant that is neither revoked nor ended, and its current refresh token.
     async fn read_grant(
         &self,
@@ -210,32 +227,42 @@ impl Store for Redis {
     }
 
     async fn put_code(&self, code: &CodeRecord, now: UnixTime) -> Result<(), StoreError> {
-        // Session and grant lie in different slots, so these are two steps. In this order nothing
-        // is wrong between them: the session names a grant that never begins.
-        let keys = [&*session_key(&code.session), &*session_grants_key(&code.session)];
-        let is_live: bool = self
-            .run(&ADD_SESSION_GRANT, &keys, |command| {
-                command.arg(now.as_secs()).arg(ROW_LEEWAY).arg(code.grant_id.to_string());
+        // Session and grant lie in different slots, so these are two steps. The code comes first:
+        // a logout in between finds the session ended, and the code is taken back before its
+        // client has seen it.
+        let code_key = code_key(&code.grant_id);
+        let () = self
+            .run(&PUT_ROW, &[&code_key], |command| {
+                command.arg(row_lives_in(code.expires_at, now));
+                field(command, "digest", code.digest.to_base64url());
+                field(command, "binding", code.binding.to_base64url());
+                field(command, "client_id", code.client_id.as_str());
+                field(command, "user_id", &code.user_id.0);
+                field(command, "scope", code.scope.to_string());
+                field(command, "auth_time", code.auth_time.as_secs());
+                field(command, "session", code.session.to_base64url());
+                field(command, "expires_at", code.expires_at.as_secs());
+                if let Some(nonce) = &code.nonce {
+                    field(command, "nonce", nonce);
+                }
             })
             .await?;
-        if !is_live {
+        if self.add_session_grants(&code.session, &[code.grant_id], now).await? {
             return Ok(());
         }
-        self.run(&PUT_ROW, &[&code_key(&code.grant_id)], |command| {
-            command.arg(row_lives_in(code.expires_at, now));
-            field(command, "digest", code.digest.to_base64url());
-            field(command, "binding", code.binding.to_base64url());
-            field(command, "client_id", code.client_id.as_str());
-            field(command, "user_id", &code.user_id.0);
-            field(command, "scope", code.scope.to_string());
-            field(command, "auth_time", code.auth_time.as_secs());
-            field(command, "session", code.session.to_base64url());
-            field(command, "expires_at", code.expires_at.as_secs());
-            if let Some(nonce) = &code.nonce {
-                field(command, "nonce", nonce);
-            }
-        })
-        .await
+        self.ask(redis::cmd("DEL").arg(&code_key)).await
+    }
+
+    async fn link_grants(
+        &self,
+        session: &Sha256Digest,
+        grants: &[GrantId],
+        now: UnixTime,
+    ) -> Result<(), StoreError> {
+        if grants.is_empty() {
+            return Ok(());
+        }
+        self.add_session_grants(session, grants, now).await.map(|_| ())
     }
 
     async fn redeem_code(
@@ -463,7 +490,7 @@ static REVOKE_GRANT: Script = script!(about a grant: "revoke_grant");
 static FIND_ACCESS: Script = script!("find_access");
 static PUT_ROW: Script = script!("put_row");
 static FIND_SESSION: Script = script!("find_session");
-static ADD_SESSION_GRANT: Script = script!("add_session_grant");
+static ADD_SESSION_GRANTS: Script = script!("add_session_grants");
 static TAKE_SESSION: Script = script!("take_session");
 static COUNT_ATTEMPT: Script = script!("count_attempt");
 static RETURN_ATTEMPT: Script = script!("return_attempt");

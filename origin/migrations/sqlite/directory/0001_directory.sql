@@ -8,12 +8,14 @@ CREATE TABLE clients (
     disabled_at   INTEGER
 ) STRICT, WITHOUT ROWID;
 
+-- Sessions and grants of a login before `valid_from` are dead.
 CREATE TABLE users (
     user_id       TEXT    NOT NULL PRIMARY KEY,
     username      TEXT    NOT NULL UNIQUE,
     email         TEXT,
     name          TEXT,
     password_hash TEXT    NOT NULL,
+    valid_from    INTEGER NOT NULL,
     disabled_at   INTEGER
 ) STRICT, WITHOUT ROWID;
 

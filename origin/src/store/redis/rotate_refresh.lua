@@ -40,8 +40,11 @@ access_expires_at = math.min(access_expires_at, expires_at)
 if is_current then
   live, current = live + 1, successor
   idle_expires_at = math.min(idle_expires_at, expires_at)
+  -- The grace begins when the rotation happens, which may be long after it was asked for: a
+  -- script that waited in a stalled server must not find its own answer too late to repeat.
+  local happened_at = math.max(now, math.min(tonumber(redis.call('TIME')[1]), now + 60))
   redis.call('HSET', grant_key, 'generation', live, 'current', successor,
-    'previous', presented, 'rotated_at', now, 'numbers', numbers,
+    'previous', presented, 'rotated_at', happened_at, 'numbers', numbers,
     'idle_expires_at', idle_expires_at)
   keep_until(grant_key, idle_expires_at)
 else

@@ -1,7 +1,7 @@
--- Remembers under a live session a grant that is about to begin; tells whether it is live.
+-- Remembers grants under a live session; tells whether it is live.
 --
 -- KEYS  1 the session · 2 its grants
--- ARGV  1 now · 2 seconds that a row outlives its end · 3 the grant
+-- ARGV  1 now · 2 seconds that a row outlives its end · then the grants
 
 local now = tonumber(ARGV[1])
 
@@ -9,6 +9,6 @@ local expires_at, idle_end =
   unpack(redis.call('HMGET', KEYS[1], 'expires_at', 'idle_expires_at'))
 if not expires_at or tonumber(idle_end) <= now then return 0 end
 
-redis.call('SADD', KEYS[2], ARGV[3])
+redis.call('SADD', KEYS[2], unpack(ARGV, 3))
 redis.call('EXPIRE', KEYS[2], expires_at - now + ARGV[2])
 return 1
