@@ -178,13 +178,7 @@ fn error_redirect(error: &ErrorRedirect, issuer: &Issuer) -> Answer {
 }
 
 fn error_page(error: &OAuthError, request_id: &str) -> Answer {
-    let kind = match error.status() {
-        403 => ErrorKind::Forbidden,
-        404 => ErrorKind::NotFound,
-        429 => ErrorKind::Throttled,
-        503 => ErrorKind::Unavailable,
-        _ => ErrorKind::BadRequest,
-    };
+    let kind = ErrorKind::of_status(error.status());
     let sentence = kind.sentence();
     let code = error.code().as_str();
     let page = ErrorPage { kind, sentence, code, request_id, back: None }.render();

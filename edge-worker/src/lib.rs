@@ -115,8 +115,11 @@ async fn answer(
         Route::Endpoint(endpoint) => endpoint,
         Route::Preflight(endpoint) => return Ok(preflight(endpoint)),
         Route::MethodNotAllowed(endpoint) => {
-            let error = OAuthError::method_not_allowed();
-            let answer = Answer::json(error.status(), error.to_json());
+            let answer = Refusal::from(OAuthError::method_not_allowed()).into_answer(
+                Some(endpoint),
+                &config.issuer,
+                &incoming.request_id,
+            );
             return Ok(answer.with("Allow", endpoint.methods().join(", ")));
         }
         Route::Nowhere => return Err(OAuthError::not_found().into()),

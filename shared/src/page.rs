@@ -277,6 +277,18 @@ impl ErrorPage<'_> {
 }
 
 impl ErrorKind {
+    /// Chooses the kind that goes with an HTTP status.
+    #[must_use]
+    pub const fn of_status(status: u16) -> Self {
+        match status {
+            403 => Self::Forbidden,
+            404 => Self::NotFound,
+            429 => Self::Throttled,
+            503 => Self::Unavailable,
+            _ => Self::BadRequest,
+        }
+    }
+
     /// Returns the title and heading.
     #[must_use]
     pub const fn title(self) -> &'static str {

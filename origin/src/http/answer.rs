@@ -101,13 +101,7 @@ impl HttpError {
     #[must_use]
     pub fn on_page(&self, request_id: &str) -> Response {
         let told = self.told();
-        let kind = match told.status() {
-            403 => ErrorKind::Forbidden,
-            404 => ErrorKind::NotFound,
-            429 => ErrorKind::Throttled,
-            503 => ErrorKind::Unavailable,
-            _ => ErrorKind::BadRequest,
-        };
+        let kind = ErrorKind::of_status(told.status());
         let sentence = kind.sentence();
         let code = told.code().as_str();
         let error = ErrorPage { kind, sentence, code, request_id, back: None };
