@@ -9,11 +9,11 @@ use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
     self, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, ParsedPublicKey, RsaKeyPair,
 };
-use jwt_compact::{Algorithm, AlgorithmExt as _, AlgorithmSignature, Claims, Header};
+use jwt_compact::{Algorithm, AlgorithmExt as _, Claims, Header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shared::jwk::{Alg, JwkSet, KeyParameters, PublicJwk};
-use shared::jwt::{JwtRefused, Typ, UntrustedJwt, Verdict, Verified};
+use shared::jwt::{JwtRefused, SignatureBytes, Typ, UntrustedJwt, Verdict, Verified};
 use shared::limits::{ACCESS_TOKEN_EXPIRES_IN, CLOCK_SKEW, ID_TOKEN_EXPIRES_IN, JWKS_FRESH_IN};
 use shared::seal::SealKey;
 use shared::secret::base64url;
@@ -301,31 +301,19 @@ fn read(alg: Alg, pkcs8: &[u8]) -> Result<(Signer, PublicJwk, ParsedPublicKey), 
 /// aws-lc-rs behind jwt-compact's `Algorithm`.
 struct Engine(Alg);
 
-/// A signature, as bytes; empty when the engine failed.
-struct Bytes(Vec<u8>);
-
-impl AlgorithmSignature for Bytes {
-    fn try_from_slice(slice: &[u8]) -> anyhow::Result<Self> {
-        Ok(Self(slice.to_vec()))
-    }
-
-    fn as_bytes(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.0)
-    }
-}
-
 impl Algorithm for Engine {
     type SigningKey = Signer;
     type VerifyingKey = ParsedPublicKey;
-    type Signature = Bytes;
+    type Signature = SignatureBytes;
 
     fn name(&self) -> Cow<'static, str> {
         Cow::Borrowed(self.0.as_str())
     }
 
-    fn sign(&self, key: &Signer, message: &[u8]) -> Bytes {
+    fn sign(&self, key: &Signer, message: &[u8]) -> SignatureBytes {
+        // Empty when the engine fails: `KeyRing::sign` looks for that.
         let random = SystemRandom::new();
-        Bytes(match key {
+        SignatureBytes(match key {
             Signer::Es256(key) => {
                 key.sign(&random, message).map(|it| it.as_ref().to_vec()).unwrap_or_default()
             }
@@ -339,7 +327,12 @@ impl Algorithm for Engine {
         })
     }
 
-    fn verify_signature(&self, signature: &Bytes, key: &ParsedPublicKey, message: &[u8]) -> bool {
+    fn verify_signature(
+        &self,
+        signature: &SignatureBytes,
+        key: &ParsedPublicKey,
+        message: &[u8],
+    ) -> bool {
         key.verify_sig(message, &signature.0).is_ok()
     }
 }

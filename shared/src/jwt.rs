@@ -209,10 +209,10 @@ impl core::fmt::Debug for UntrustedJwt<'_> {
 /// An algorithm whose signatures were already checked elsewhere: its "key" is the verdict.
 struct Attested(Alg);
 
-/// A signature, as bytes.
-struct Bytes(Vec<u8>);
+/// A signature, as bytes of any length; nothing is known about it.
+pub struct SignatureBytes(pub Vec<u8>);
 
-impl AlgorithmSignature for Bytes {
+impl AlgorithmSignature for SignatureBytes {
     fn try_from_slice(slice: &[u8]) -> anyhow::Result<Self> {
         Ok(Self(slice.to_vec()))
     }
@@ -225,17 +225,17 @@ impl AlgorithmSignature for Bytes {
 impl Algorithm for Attested {
     type SigningKey = core::convert::Infallible;
     type VerifyingKey = Verdict;
-    type Signature = Bytes;
+    type Signature = SignatureBytes;
 
     fn name(&self) -> Cow<'static, str> {
         Cow::Borrowed(self.0.as_str())
     }
 
-    fn sign(&self, signing_key: &Self::SigningKey, _: &[u8]) -> Bytes {
+    fn sign(&self, signing_key: &Self::SigningKey, _: &[u8]) -> SignatureBytes {
         match *signing_key {}
     }
 
-    fn verify_signature(&self, _: &Bytes, verdict: &Verdict, _: &[u8]) -> bool {
+    fn verify_signature(&self, _: &SignatureBytes, verdict: &Verdict, _: &[u8]) -> bool {
         *verdict == Verdict::Good
     }
 }

@@ -1,7 +1,7 @@
 //! `cargo xtask worker`: the edge worker as modules that workerd and wrangler take as they are:
 //! an entry, the glue, the wasm.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::UNIX_EPOCH;
@@ -53,10 +53,15 @@ pub(crate) fn build(build: Build) -> Result<(), Failed> {
 
 /// Builds a package that is a worker into a folder.
 ///
-/// A folder that holds the same build already is left alone.
+/// A folder that holds the same build already is left alone. wrangler starts a build for each
+/// file that an editor touches, and reads the modules meanwhile: so there is one build at a time,
+/// and each module appears whole.
 pub(crate) fn build_package(package: &str, build: Build, into: &Path) -> Result<(), Failed> {
     let name = package.replace('-', "_");
     step(&format!("build {package} for workerd ({} profile)", build.profile()), || {
+        fs::create_dir_all(into)?;
+        let lock = File::create(into.with_extension("lock"))?;
+        lock.lock()?;
         run(cargo(&["build", "--package", package, "--lib", "--profile", build.profile()])
             .args(["--target", "wasm32-unknown-unknown"]))?;
         let wasm = root()
@@ -68,20 +73,43 @@ pub(crate) fn build_package(package: &str, build: Build, into: &Path) -> Result<
         if fs::read_to_string(&stamp).is_ok_and(|before| before == inputs) {
             return Ok(());
         }
-        fs::create_dir_all(into)?;
-        let _ = fs::remove_file(&stamp);
-        bind(&wasm, &name, into)?;
+        let fresh = into.with_extension("new");
+        clear(&fresh)?;
+        fs::create_dir_all(&fresh)?;
+        bind(&wasm, &name, &fresh)?;
         if build == Build::Optimized {
-            optimize(&into.join(format!("{name}_bg.wasm")))?;
+            optimize(&fresh.join(format!("{name}_bg.wasm")))?;
         }
-        for module in ["index.js".to_owned(), format!("{name}.js"), format!("{name}_bg.wasm")] {
-            let path = into.join(module);
-            let shown = path.strip_prefix(root()).unwrap_or(&path).display().to_string();
-            eprintln!("  {:>8} bytes  {shown}", fs::metadata(&path)?.len());
-        }
+        let _ = fs::remove_file(&stamp);
+        replace(&fresh, into, &name)?;
+        clear(&fresh)?;
         // Last, so that a build that was cut short is done again.
         Ok(fs::write(&stamp, inputs)?)
     })
+}
+
+/// Moves the modules from one folder to another, the entry last, and says how large they are.
+fn replace(fresh: &Path, into: &Path, name: &str) -> Result<(), Failed> {
+    // Snippets lie in folders named after versions: those of other versions must not stay.
+    clear(&into.join("snippets"))?;
+    if fresh.join("snippets").exists() {
+        fs::rename(fresh.join("snippets"), into.join("snippets"))?;
+    }
+    for module in [format!("{name}_bg.wasm"), format!("{name}.js"), "index.js".to_owned()] {
+        let path = into.join(&module);
+        fs::rename(fresh.join(&module), &path)?;
+        let shown = path.strip_prefix(root()).unwrap_or(&path).display().to_string();
+        eprintln!("  {:>8} bytes  {shown}", fs::metadata(&path)?.len());
+    }
+    Ok(())
+}
+
+/// Removes a folder, if it is there.
+fn clear(folder: &Path) -> Result<(), Failed> {
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    Ok(())
 }
 
 /// Describes all that the modules are made from; equal texts mean equal modules.
@@ -95,11 +123,6 @@ fn inputs(wasm: &Path, build: Build) -> Result<String, Failed> {
 
 /// Makes the glue and the entry.
 fn bind(wasm: &Path, name: &str, into: &Path) -> Result<(), Failed> {
-    // Snippets lie in folders named after versions: those of other versions must not stay.
-    let snippets = into.join("snippets");
-    if snippets.exists() {
-        fs::remove_dir_all(&snippets)?;
-    }
     let mut bindgen = Bindgen::new();
     bindgen
         .input_path(wasm)
