@@ -10,19 +10,21 @@ use moka::sync::Cache;
 use shared::claims::AccessTokenClaims;
 use shared::cookie::CookiePolicy;
 use shared::cors::WebOrigin;
+use shared::edge_keys::EdgeKeys;
 use shared::issuer::Issuer;
 use shared::jwt::Verified;
 use shared::limits::{ACCESS_TOKEN_EXPIRES_IN, LOGIN_WINDOW_IN};
 use shared::seal::SealKey;
 use shared::secret::{MacKey, Sha256Digest};
 use shared::time::UnixTime;
-use shared::token::TokenKeys;
 
 use crate::config::Config;
 use crate::directory::{Directory, DirectoryError};
 use crate::keys::{KeyError, KeyRing, SigningFailed};
 use crate::known::Known;
 use crate::password::{Overloaded, PasswordPool};
+use crate::seen_requests::SeenRequests;
+use crate::statuses::Statuses;
 use crate::store::{Store, StoreError};
 
 /// Access tokens that are remembered as verified.
@@ -45,18 +47,20 @@ pub struct App {
     pub verified: Cache<[u8; 32], Arc<Verified<AccessTokenClaims>>>,
     /// Failed client authentications lately, by client and network.
     pub client_failures: Cache<Sha256Digest, Arc<AtomicU32>>,
-    /// What makes codes and refresh tokens prove themselves.
-    pub token_keys: TokenKeys,
-    /// Seals sign-in transactions.
-    pub transaction_seal: SealKey,
-    /// Verifies requests that the edge has signed.
-    pub edge_key: MacKey,
+    /// The keys that the edge has, too.
+    pub edge_keys: EdgeKeys,
+    /// Requests that the edge has signed lately.
+    pub seen_requests: SeenRequests,
+    /// Places in status lists for access tokens to come.
+    pub statuses: Arc<Statuses>,
     /// Ties forms to sessions.
     pub form_key: MacKey,
     /// Checks passwords.
     pub passwords: PasswordPool,
     /// Browser origins that may call the API, beside those of the clients.
     pub cors_origins: Vec<WebOrigin>,
+    /// Whether requests that no edge has signed are refused.
+    pub require_edge: bool,
     key_seal: SealKey,
 }
 
@@ -114,11 +118,13 @@ impl App {
             Some(shared) => shared.0.as_bytes(),
             None => own_edge_secret.as_bytes(),
         };
+        let second = config.edge_secret_second.as_ref();
         let key_seal = key_seal(secret);
         let keys = KeyRing::load(&*directory, &key_seal, now).await?;
         Ok(Self {
             issuer: config.issuer.clone(),
             cookies: CookiePolicy::new(&config.issuer),
+            statuses: Arc::new(Statuses::new(store.clone())),
             store,
             known: Known::new(directory),
             keys: ArcSwap::from_pointee(keys),
@@ -130,9 +136,9 @@ impl App {
                 .max_capacity(VERIFIED)
                 .time_to_live(Duration::from_secs(LOGIN_WINDOW_IN))
                 .build(),
-            token_keys: TokenKeys::new(1, edge_secret, None),
-            transaction_seal: SealKey::derive(edge_secret, "cadence transaction"),
-            edge_key: shared::signed_request::key(edge_secret),
+            edge_keys: EdgeKeys::derive(edge_secret, second.map(|it| it.0.as_bytes())),
+            seen_requests: SeenRequests::default(),
+            require_edge: config.require_edge,
             form_key: MacKey::derive(secret, "cadence form"),
             passwords: PasswordPool::new(),
             cors_origins: config.cors_origins.clone(),

@@ -29,6 +29,10 @@ pub struct Config {
     pub database_url: Option<Secret>,
     /// `edge_secret`: shared with the edge; authenticates its requests, codes and refresh tokens.
     pub edge_secret: Option<Secret>,
+    /// `edge_secret_second`: accepted beside `edge_secret` while that is being changed.
+    pub edge_secret_second: Option<Secret>,
+    /// `require_edge`: whether requests that no edge has signed are refused.
+    pub require_edge: bool,
     /// `secret`: encrypts private keys at rest; without it a generated file in `data_dir`.
     pub secret: Option<Secret>,
     /// `cors_origins`: browser origins that may call the API, beside those of the clients.
@@ -80,7 +84,7 @@ const SECRET_LEN: usize = 24;
 /// Where the world finds an origin that nothing was set for.
 const DEFAULT_LISTEN: &str = "127.0.0.1:8888";
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 13] = [
     "issuer",
     "listen",
     "admin_listen",
@@ -88,13 +92,16 @@ const NAMES: [&str; 11] = [
     "redis_url",
     "database_url",
     "edge_secret",
+    "edge_secret_second",
+    "require_edge",
     "secret",
     "cors_origins",
     "log",
     "log_format",
 ];
 
-const SECRET_NAMES: [&str; 4] = ["redis_url", "database_url", "edge_secret", "secret"];
+const SECRET_NAMES: [&str; 5] =
+    ["redis_url", "database_url", "edge_secret", "edge_secret_second", "secret"];
 
 impl Config {
     /// Reads `file` (or `cadence.toml`, if there is one) and the environment.
@@ -170,6 +177,7 @@ fn from_file(text: &str) -> Result<Values, BadSetting> {
     for (key, value) in table {
         let text = match value {
             toml::Value::String(text) => text,
+            toml::Value::Boolean(value) if key == "require_edge" => value.to_string(),
             toml::Value::Array(items) if key == "cors_origins" => items
                 .iter()
                 .map(|item| item.as_str().map(str::to_owned))
@@ -231,7 +239,19 @@ impl Settings {
         if development && !issuer.is_loopback_http() {
             return Err(self.bad("edge_secret", "is the one of development, which everybody knows"));
         }
-        for key in ["edge_secret", "secret"] {
+        let edge_secret_second = self.secret("edge_secret_second");
+        if edge_secret_second.is_some() && edge_secret.is_none() {
+            return Err(self.bad("edge_secret_second", "is set, but edge_secret is not"));
+        }
+        let require_edge = match self.text("require_edge") {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(_) => return Err(self.bad("require_edge", "takes true or false")),
+        };
+        if require_edge && edge_secret.is_none() {
+            return Err(self.bad("require_edge", "is true, but edge_secret is not set"));
+        }
+        for key in ["edge_secret", "edge_secret_second", "secret"] {
             if self.secret(key).is_some_and(|secret| secret.0.len() < SECRET_LEN) {
                 return Err(self.bad(key, &format!("has fewer than {SECRET_LEN} bytes")));
             }
@@ -257,6 +277,8 @@ impl Settings {
             redis_url,
             database_url,
             edge_secret,
+            edge_secret_second,
+            require_edge,
             secret: self.secret("secret"),
             cors_origins: self.origins()?,
             log: self.text("log").unwrap_or("info").to_owned(),

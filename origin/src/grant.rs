@@ -2,11 +2,11 @@
 //! brings records and time, and carries out what comes back.
 
 pub mod authorization_code;
-pub mod interaction;
 pub mod password;
 pub mod refresh_token;
 
 use shared::error::{ErrorCode, OAuthError};
+use shared::token_request::Unproven;
 
 /// Why a grant is denied: for the log and the tests. A client learns only [`OAuthError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub enum Denied {
     CodeMissing,
     /// The refresh token's tag is not good for this client.
     RefreshTokenForged,
+    /// The refresh token's grant has come to its absolute end.
+    RefreshTokenExpired,
     /// The refresh token had been used up; its grant is revoked now.
     RefreshTokenReused,
     /// There is no live grant for the refresh token.
@@ -33,6 +35,16 @@ pub enum Denied {
     UserDisabled,
     /// No such user, or not the user's password.
     WrongPassword,
+}
+
+impl From<Unproven> for Denied {
+    fn from(unproven: Unproven) -> Self {
+        match unproven {
+            Unproven::CodeForged => Self::CodeForged,
+            Unproven::RefreshTokenForged => Self::RefreshTokenForged,
+            Unproven::RefreshTokenExpired => Self::RefreshTokenExpired,
+        }
+    }
 }
 
 impl From<Denied> for OAuthError {
@@ -49,17 +61,23 @@ impl From<Denied> for OAuthError {
 #[cfg(test)]
 pub(crate) mod tests {
     use shared::client::{AuthMethod, Client, ClientId, GrantType, PkceRule};
+    use shared::edge_keys::{EdgeKeys, TokenKeys};
     use shared::jwk::Alg;
     use shared::redirect_uri::RedirectUri;
     use shared::scope::Scope;
+    use shared::status_list::{StatusIndex, StatusListId};
     use shared::time::UnixTime;
-    use shared::token::{GrantId, TokenKeys};
+    use shared::token::GrantId;
 
     use super::*;
     use crate::store::{GrantRecord, UserId};
 
     pub(crate) fn keys() -> TokenKeys {
-        TokenKeys::new(1, b"a master secret of the tests", None)
+        EdgeKeys::derive(b"a master secret of the tests", None).tokens
+    }
+
+    pub(crate) fn status() -> StatusIndex {
+        StatusIndex { list: StatusListId::from_bytes([5; 16]), idx: 6 }
     }
 
     pub(crate) fn client(id: &str) -> Client {
@@ -70,6 +88,7 @@ pub(crate) mod tests {
             grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
             redirect_uris: vec![RedirectUri::parse("https://app.example/cb").unwrap()],
             post_logout_redirect_uris: vec![],
+            initiate_login_uri: None,
             scope: Scope::parse("openid profile email").unwrap(),
             pkce: PkceRule::Required,
             first_party: false,

@@ -17,6 +17,7 @@ pub mod me;
 pub mod protected;
 pub mod revoke;
 pub mod sign_in;
+pub mod status_list;
 pub mod token;
 pub mod userinfo;
 
@@ -24,7 +25,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
 use shared::endpoint::Endpoint;
 
 use crate::app::App;
@@ -45,11 +46,13 @@ pub fn router(app: Arc<App>) -> Router {
         .route(Endpoint::OpenidConfiguration.path(), any(discovery::metadata))
         .route(Endpoint::OauthMetadata.path(), any(discovery::metadata))
         .route(Endpoint::Jwks.path(), any(discovery::jwks))
+        .route(Endpoint::StatusList.path(), any(status_list::status_list))
         .route(Endpoint::Me.path(), any(me::me))
         .route(Endpoint::ApiLogout.path(), any(me::logout))
         .route(Endpoint::Health.path(), any(health::live))
         .route(Endpoint::Ready.path(), any(health::ready))
         .route(internal::CLIENTS, get(internal::clients))
+        .route(internal::LATE_CODES, post(internal::late_codes))
         .fallback(answer::not_found)
         .layer(from_fn_with_state(app.clone(), arrival::receive))
         .with_state(app)

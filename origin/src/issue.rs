@@ -8,6 +8,7 @@ use shared::jwk::Alg;
 use shared::jwt::Typ;
 use shared::limits::ID_TOKEN_EXPIRES_IN;
 use shared::scope::Scope;
+use shared::status_list::Status;
 use shared::time::UnixTime;
 use shared::token::RefreshToken;
 
@@ -43,12 +44,16 @@ pub struct Issuance<'a> {
     pub nonce: Option<String>,
 }
 
+/// Claims with the times of their JWT.
 #[derive(Serialize)]
-struct WithTimes<T> {
+pub struct WithTimes<T> {
+    /// The other claims.
     #[serde(flatten)]
-    claims: T,
-    iat: UnixTime,
-    exp: UnixTime,
+    pub claims: T,
+    /// When it is signed.
+    pub iat: UnixTime,
+    /// Its end.
+    pub exp: UnixTime,
 }
 
 /// Mints the tokens of one token response: an access token (RFC 9068, ES256) and, when the scope
@@ -76,6 +81,7 @@ pub fn tokens(
         scope: scope.clone(),
         jti: access.jti.to_string(),
         auth_time: grant.auth_time,
+        status: Status::new(issuer, &access.status),
     };
     let access_claims = WithTimes { claims, iat: now, exp: access.expires_at };
     let access_token = keys.sign(Alg::ES256, Typ::AccessToken, &access_claims, now)?;

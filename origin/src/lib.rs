@@ -17,5 +17,7 @@ pub mod keys;
 pub mod known;
 pub mod login;
 pub mod password;
+pub mod seen_requests;
 pub mod server_secret;
+pub mod statuses;
 pub mod store;

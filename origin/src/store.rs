@@ -13,7 +13,9 @@
 //! | `cadence:transaction:<digest>` | string | `1`: the sign-in was completed | end of the transaction |
 //! | `cadence:code:{grant_id}` | hash | `digest`, `binding`, `client_id`, `user_id`, `scope`, `nonce`, `auth_time`, `session`, `expires_at` | 60 s |
 //! | `cadence:grant:{grant_id}` | hash | `client_id`, `user_id`, `scope`, `auth_time`, `code` (digest of the redeemed code), `generation`, `current`, `previous` (digests of refresh tokens; `previous` goes when something of the current generation is seen), `rotated_at`, `numbers` (access tokens so far), `expires_at`, `idle_expires_at`, `revoked_at` | to `idle_expires_at` |
-//! | `cadence:jti:{grant_id}:<number>` | hash | `generation`, `expires_at` | end of the access token |
+//! | `cadence:jti:{grant_id}:<number>` | hash | `generation`, `expires_at`, `list`, `idx` (its place in a status list) | end of the access token |
+//! | `cadence:status-lists:{status}` | hash | `list` (the one that is being filled), `next` (its first status that is not reserved) | [`STATUS_LIST_KEPT_IN`] after the last reservation |
+//! | `cadence:status-list:{status}:<list>` | string | one bit per access token, the first one in the lowest bit of the first byte; 1: revoked | the same |
 //! | `cadence:attempts:<digest>` | hash | `count`, `expires_at` | the login window |
 //!
 //! Every row also lives [`ROW_LEEWAY`] longer. `expires_at` is the absolute end;
@@ -22,8 +24,15 @@
 //!
 //! Every digest is SHA-256, so no secret can be read from a dump. The braces are Redis Cluster
 //! hash tags: all rows of one grant lie in one slot, so one script reaches them, and likewise the
-//! two of one session. The jti rows are an allow-list: no row, not active. A store that comes back
-//! empty logs people out; it never revives a token.
+//! two of one session, and all status lists. The jti rows are an allow-list: no row, not active.
+//! So are the status lists: a token whose list is gone is refused. A store that comes back empty
+//! logs people out; it never revives a token.
+//!
+//! A revocation is two steps, because the grant and its tokens' statuses lie in different slots:
+//! the grant dies, then its tokens' statuses are set. When the second step fails, the caller is
+//! told so, and asking again repeats both.
+//!
+//! [`STATUS_LIST_KEPT_IN`]: shared::limits::STATUS_LIST_KEPT_IN
 
 #[cfg(test)]
 #[expect(
@@ -41,6 +50,7 @@ use shared::client::ClientId;
 use shared::limits::{CLOCK_SKEW, REFRESH_GRACE_IN};
 use shared::scope::Scope;
 use shared::secret::Sha256Digest;
+use shared::status_list::{StatusIndex, StatusListId};
 use shared::time::UnixTime;
 use shared::token::{GrantId, Jti};
 
@@ -133,6 +143,8 @@ pub struct AccessRow {
     pub jti: Jti,
     /// Its end: the asked-for one, or the grant's own end if that comes first.
     pub expires_at: UnixTime,
+    /// Its place in a status list.
+    pub status: StatusIndex,
 }
 
 /// A code that somebody presents, already proven well formed, untampered and unexpired.
@@ -150,6 +162,8 @@ pub struct CodeRedemption {
     pub refresh: Option<Sha256Digest>,
     /// End of the access token.
     pub access_expires_at: UnixTime,
+    /// Place of the access token in a status list.
+    pub status: StatusIndex,
     /// Absolute end of the grant when it has a refresh token.
     pub grant_expires_at: UnixTime,
     /// Seconds that a refresh token lives unused.
@@ -168,7 +182,8 @@ pub enum Redeemed {
         /// The first access token.
         access: AccessRow,
     },
-    /// It was redeemed before by this same client: everything of its grant is now revoked.
+    /// It was redeemed before by this same client: everything of its grant is now revoked, as by
+    /// [`Store::revoke_grant`].
     Replayed,
     /// A record exists, but for another client, redirect URI or challenge. Nothing changed.
     Mismatched,
@@ -185,6 +200,8 @@ pub struct NewGrant {
     pub refresh: Option<Sha256Digest>,
     /// End of the access token.
     pub access_expires_at: UnixTime,
+    /// Place of the access token in a status list.
+    pub status: StatusIndex,
     /// Seconds that a refresh token lives unused.
     pub refresh_idle_in: u64,
 }
@@ -206,6 +223,8 @@ pub struct RefreshRotation {
     pub scope: Option<Scope>,
     /// End of the access token.
     pub access_expires_at: UnixTime,
+    /// Place of the access token in a status list.
+    pub status: StatusIndex,
     /// Seconds that the successor lives unused.
     pub refresh_idle_in: u64,
 }
@@ -230,12 +249,21 @@ pub enum Rotated {
         /// Digest of the refresh token that is current.
         current: Sha256Digest,
     },
-    /// It had been used up: everything of the grant is now revoked.
+    /// It had been used up: everything of the grant is now revoked, as by [`Store::revoke_grant`].
     Reused,
     /// The asked-for scope is more than the grant's. Nothing changed.
     ScopeExceeded,
     /// No such live grant of this client. Nothing changed.
     Missing,
+}
+
+/// Consecutive places in a status list, reserved for tokens that are yet to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatusBlock {
+    /// The list.
+    pub list: StatusListId,
+    /// The first index; there are [`shared::limits::STATUS_BLOCK_LEN`].
+    pub first: u32,
 }
 
 /// Whether something that may happen once happened now, or before.
@@ -421,11 +449,28 @@ pub trait Store: Send + Sync {
         now: UnixTime,
     ) -> Result<Option<GrantRecord>, StoreError>;
 
-    /// Revokes everything of a grant: code, refresh tokens, access tokens. Idempotent.
+    /// Revokes everything of a grant: code, refresh tokens, access tokens; sets the statuses of
+    /// the access tokens. Idempotent.
     async fn revoke_grant(&self, grant_id: &GrantId, now: UnixTime) -> Result<(), StoreError>;
 
-    /// Revokes one access token. Idempotent.
-    async fn revoke_access(&self, jti: &Jti) -> Result<(), StoreError>;
+    /// Revokes one access token, and sets its status. Idempotent.
+    async fn revoke_access(&self, jti: &Jti, now: UnixTime) -> Result<(), StoreError>;
+
+    /// Reserves a block of statuses: in the list that is being filled, or in a new one with the
+    /// identifier `new` when that is full or gone. No two reservations overlap.
+    async fn reserve_statuses(
+        &self,
+        new: &StatusListId,
+        now: UnixTime,
+    ) -> Result<StatusBlock, StoreError>;
+
+    /// Finds the bits of a status list, the first one in the lowest bit of the first byte; `None`
+    /// when there is no such list, or none any more.
+    async fn find_status_list(
+        &self,
+        list: &StatusListId,
+        now: UnixTime,
+    ) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// Finds a grant that is not revoked and not expired. Changes nothing.
     async fn find_grant(

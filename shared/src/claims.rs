@@ -10,6 +10,7 @@ use crate::jwt::Verified;
 use crate::limits::{ACCESS_TOKEN_EXPIRES_IN, CLOCK_SKEW};
 use crate::scope::Scope;
 use crate::secret::base64url;
+use crate::status_list::{Status, StatusIndex};
 use crate::time::UnixTime;
 use crate::token::Jti;
 
@@ -69,6 +70,8 @@ pub struct AccessTokenClaims {
     pub jti: String,
     /// When the user's password was last checked.
     pub auth_time: UnixTime,
+    /// Where its revocation is published.
+    pub status: Status,
 }
 
 /// An access token that is of this issuer, for this audience, and not expired.
@@ -78,6 +81,8 @@ pub struct AccessToken {
     pub claims: AccessTokenClaims,
     /// The parsed `jti`.
     pub jti: Jti,
+    /// Where its revocation is published: in a list of this issuer.
+    pub status: StatusIndex,
     /// `exp`.
     pub expires_at: UnixTime,
     /// `iat`.
@@ -88,8 +93,9 @@ impl AccessToken {
     /// Validates verified claims.
     ///
     /// Checks, in order: `iss`, `aud`, `exp` and `iat` present, `exp` (with [`CLOCK_SKEW`]), `iat`
-    /// and `nbf` not in the future, a life no longer than what is issued, the shape of `jti`.
-    /// **Does NOT** tell whether the token was revoked.
+    /// and `nbf` not in the future, a life no longer than what is issued, the shape of `jti`, a
+    /// `status` in a list of this issuer.
+    /// **Does NOT** tell whether the token was revoked: the list at `status` does, and the store.
     ///
     /// # Errors
     /// `invalid_token`.
@@ -112,7 +118,8 @@ impl AccessToken {
             && not_before.is_none_or(|not_before| not_before.since(now) <= CLOCK_SKEW)
             && expires_at.since(issued_at) <= longest;
         let jti = Jti::parse(&claims.jti).filter(|_| holds).ok_or(INVALID)?;
-        Ok(Self { claims, jti, expires_at, issued_at })
+        let status = claims.status.index(issuer).ok_or(INVALID)?;
+        Ok(Self { claims, jti, status, expires_at, issued_at })
     }
 }
 
@@ -155,8 +162,10 @@ pub fn at_hash(alg: Alg, access_token: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status_list::StatusListId;
 
     const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
+    const LIST: StatusListId = StatusListId::from_bytes([3; 16]);
 
     fn issuer() -> Issuer {
         Issuer::parse("https://id.example").unwrap()
@@ -172,6 +181,7 @@ mod tests {
                 scope: Scope::parse("openid").unwrap(),
                 jti: "AwMDAwMDAwMDAwMDAwMDAw.1".into(),
                 auth_time: NOW,
+                status: Status::new(&issuer(), &StatusIndex { list: LIST, idx: 7 }),
             },
             expires_at: Some(NOW.plus(300)),
             not_before: None,
@@ -197,7 +207,7 @@ mod tests {
 
     #[test]
     fn each_wrong_claim_is_refused() {
-        let wrong: [fn(&mut Verified<AccessTokenClaims>); 9] = [
+        let wrong: [fn(&mut Verified<AccessTokenClaims>); 10] = [
             |token| token.claims.iss = "https://id.example/".into(),
             |token| token.claims.iss = "https://other.example".into(),
             |token| token.claims.aud = Audience::One("https://id.example.evil".into()),
@@ -207,6 +217,10 @@ mod tests {
             |token| token.expires_at = Some(NOW.plus(3_153_600_000)),
             |token| token.not_before = Some(NOW.plus(61)),
             |token| token.issued_at = Some(NOW.plus(61)),
+            |token| {
+                let other = Issuer::parse("https://other.example").unwrap();
+                token.claims.status = Status::new(&other, &StatusIndex { list: LIST, idx: 7 });
+            },
         ];
         for (case, change) in wrong.into_iter().enumerate() {
             let mut token = verified();

@@ -143,6 +143,9 @@ pub struct Client {
     /// Where users may be sent after a logout.
     #[serde(default)]
     pub post_logout_redirect_uris: Vec<RedirectUri>,
+    /// Where a sign-in begins anew, for users who have lost theirs (OpenID Connect Core §4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initiate_login_uri: Option<RedirectUri>,
     /// All that it may ask for.
     pub scope: Scope,
     /// Whether PKCE is required.
@@ -255,6 +258,7 @@ pub(crate) mod tests {
             grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
             redirect_uris: vec![RedirectUri::parse("https://app.example/cb").unwrap()],
             post_logout_redirect_uris: vec![],
+            initiate_login_uri: None,
             scope: Scope::parse("openid profile email").unwrap(),
             pkce: PkceRule::Required,
             first_party: false,

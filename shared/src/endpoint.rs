@@ -2,6 +2,7 @@
 //! one table.
 
 use crate::cors::CorsRule;
+use crate::status_list::StatusListId;
 
 /// A public endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +33,8 @@ pub enum Endpoint {
     OauthMetadata,
     /// RFC 7517 §5.
     Jwks,
+    /// A status list (draft-ietf-oauth-status-list §8.1).
+    StatusList,
     /// The protected API: who am I?
     Me,
     /// The protected API: end this grant.
@@ -44,7 +47,7 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Authorize,
         Self::Login,
         Self::Consent,
@@ -58,13 +61,14 @@ impl Endpoint {
         Self::OpenidConfiguration,
         Self::OauthMetadata,
         Self::Jwks,
+        Self::StatusList,
         Self::Me,
         Self::ApiLogout,
         Self::Health,
         Self::Ready,
     ];
 
-    /// Returns the path.
+    /// Returns the path; a parameter stands in braces.
     #[must_use]
     pub const fn path(self) -> &'static str {
         match self {
@@ -81,6 +85,7 @@ impl Endpoint {
             Self::OpenidConfiguration => "/.well-known/openid-configuration",
             Self::OauthMetadata => "/.well-known/oauth-authorization-server",
             Self::Jwks => "/oauth2/jwks",
+            Self::StatusList => "/oauth2/status/{list}",
             Self::Me => "/api/me",
             Self::ApiLogout => "/api/auth/logout",
             Self::Health => "/healthz",
@@ -91,7 +96,11 @@ impl Endpoint {
     /// Finds the endpoint of a path, compared as bytes.
     #[must_use]
     pub fn at(path: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|endpoint| endpoint.path() == path)
+        if StatusListId::of_path(path).is_some() {
+            return Some(Self::StatusList);
+        }
+        let is_at = |endpoint: &Self| *endpoint != Self::StatusList && endpoint.path() == path;
+        Self::ALL.into_iter().find(is_at)
     }
 
     /// Returns the methods, as an `Allow` header names them. `HEAD` goes with `GET` only where
@@ -105,6 +114,7 @@ impl Endpoint {
             Self::OpenidConfiguration
             | Self::OauthMetadata
             | Self::Jwks
+            | Self::StatusList
             | Self::Health
             | Self::Ready => &["GET", "HEAD"],
             Self::ApiLogout => &["DELETE"],
@@ -115,7 +125,9 @@ impl Endpoint {
     #[must_use]
     pub const fn cors(self) -> CorsRule {
         match self {
-            Self::OpenidConfiguration | Self::OauthMetadata | Self::Jwks => CorsRule::Anyone,
+            Self::OpenidConfiguration | Self::OauthMetadata | Self::Jwks | Self::StatusList => {
+                CorsRule::Anyone
+            }
             Self::Token | Self::Userinfo | Self::Revoke | Self::Me | Self::ApiLogout => {
                 CorsRule::Registered
             }
@@ -140,11 +152,20 @@ mod tests {
     #[test]
     fn every_path_leads_to_one_endpoint() {
         for endpoint in Endpoint::ALL {
-            assert_eq!(Endpoint::at(endpoint.path()), Some(endpoint));
+            let path = endpoint.path().replace("{list}", "AwMDAwMDAwMDAwMDAwMDAw");
+            assert_eq!(Endpoint::at(&path), Some(endpoint));
         }
-        for other in
-            ["/", "/oauth2/token/", "/OAUTH2/token", "/oauth2//token", "/oauth2/jwks/x.css"]
-        {
+        for other in [
+            "/",
+            "/oauth2/token/",
+            "/OAUTH2/token",
+            "/oauth2//token",
+            "/oauth2/jwks/x.css",
+            "/oauth2/status/",
+            "/oauth2/status/x",
+            "/oauth2/status/AwMDAwMDAwMDAwMDAwMDAw/",
+            "/oauth2/status/AwMDAwMDAwMDAwMDAwMDAx",
+        ] {
             assert_eq!(Endpoint::at(other), None, "{other}");
         }
     }

@@ -24,6 +24,8 @@ pub enum Typ {
     AccessToken,
     /// `JWT` or absent, an ID token.
     IdToken,
+    /// `statuslist+jwt`, a status list (draft-ietf-oauth-status-list §5.1).
+    StatusList,
 }
 
 impl Typ {
@@ -33,6 +35,7 @@ impl Typ {
         match self {
             Self::AccessToken => "at+jwt",
             Self::IdToken => "JWT",
+            Self::StatusList => "statuslist+jwt",
         }
     }
 

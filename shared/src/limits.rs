@@ -43,6 +43,34 @@ pub const JWKS_FRESH_IN: u64 = 300;
 /// How long a JWK Set may be served when the origin is away, seconds (24 hours).
 pub const JWKS_STALE_IN: u64 = 86_400;
 
+/// How long a status list is used before it is fetched again, seconds: how far behind a revocation
+/// whoever checks status lists may be (`ttl`).
+pub const STATUS_LIST_TTL_IN: u64 = 5;
+
+/// How long a status list is used while the origin is away, seconds: its [`STATUS_LIST_TTL_IN`] and
+/// [`CLOCK_SKEW`]. Beyond it nobody can tell whether a token was revoked.
+pub const STATUS_LIST_STALE_IN: u64 = STATUS_LIST_TTL_IN + CLOCK_SKEW;
+
+/// How long a signed status list says that it is good, seconds: as long as an access token, so that
+/// whoever has lost its source still has something to go by, if its own rules allow that.
+pub const STATUS_LIST_EXPIRES_IN: u64 = ACCESS_TOKEN_EXPIRES_IN;
+
+/// Statuses in one list: 16 KB of bits, most of them 0, which compress to a few hundred bytes.
+pub const STATUS_LIST_LEN: u32 = 1 << 17;
+
+/// Statuses that an origin reserves at once: enough that a reservation costs next to nothing,
+/// few enough that what is left over when the origin ends does not matter.
+pub const STATUS_BLOCK_LEN: u32 = 1 << 10;
+
+/// How long an origin hands out the statuses of one reservation, seconds: a list is kept this much
+/// longer than its tokens live.
+pub const STATUS_BLOCK_USED_IN: u64 = 600;
+
+/// How long a status list is kept after the last reservation in it, seconds: its last token has
+/// expired then, whatever clock it is held against.
+pub const STATUS_LIST_KEPT_IN: u64 =
+    STATUS_BLOCK_USED_IN + ACCESS_TOKEN_EXPIRES_IN + 4 * CLOCK_SKEW;
+
 /// How long after its signing time a signed request from edge to origin is accepted, seconds.
 pub const SIGNED_REQUEST_EXPIRES_IN: u64 = 30;
 

@@ -6,6 +6,7 @@
 
 use core::net::IpAddr;
 
+use crate::edge_keys::Overlapping;
 use crate::limits::SIGNED_REQUEST_EXPIRES_IN;
 use crate::secret::{MacKey, Sha256Digest, base64url, base64url_decode, same_bytes};
 use crate::time::UnixTime;
@@ -46,33 +47,29 @@ pub enum SignatureRefused {
     Expired,
 }
 
-/// Derives the key from the secret that edge and origin share.
-#[must_use]
-pub fn key(edge_secret: &[u8]) -> MacKey {
-    MacKey::derive(edge_secret, "cadence edge request")
-}
-
 impl EdgeStatement {
     /// Writes the header for a request.
     #[must_use]
-    pub fn sign(&self, key: &MacKey, request: &RequestParts<'_>) -> String {
-        format!("{};{}", self.fields(), base64url(&self.tag(key, request)))
+    pub fn sign(&self, keys: &Overlapping<MacKey>, request: &RequestParts<'_>) -> String {
+        format!("{};{}", self.fields(), base64url(&self.tag(keys.current(), request)))
     }
 
     /// Reads and verifies the header of a request.
     ///
-    /// Does NOT tell a replay within [`SIGNED_REQUEST_EXPIRES_IN`] seconds.
+    /// Does NOT tell a replay within [`SIGNED_REQUEST_EXPIRES_IN`] seconds: whoever verifies
+    /// remembers the nonces.
     ///
     /// # Errors
     /// [`SignatureRefused`].
     pub fn verify(
-        key: &MacKey,
+        keys: &Overlapping<MacKey>,
         header: &str,
         request: &RequestParts<'_>,
         now: UnixTime,
     ) -> Result<Self, SignatureRefused> {
         let (statement, tag) = Self::parse(header).ok_or(SignatureRefused::Malformed)?;
-        if !same_bytes(&statement.tag(key, request), &tag) {
+        let made_by = |key: &MacKey| same_bytes(&statement.tag(key, request), &tag);
+        if !keys.accepted().any(made_by) {
             return Err(SignatureRefused::Forged);
         }
         let apart = now.since(statement.signed_at).max(statement.signed_at.since(now));
@@ -111,8 +108,13 @@ impl EdgeStatement {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::edge_keys::EdgeKeys;
 
     const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
+
+    fn keys(secret: &[u8]) -> Overlapping<MacKey> {
+        EdgeKeys::derive(secret, None).requests
+    }
 
     fn statement() -> EdgeStatement {
         EdgeStatement {
@@ -128,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_signature_holds_for_its_request_and_half_a_minute() {
-        let key = key(b"secret");
+        let key = keys(b"secret");
         let header = statement().sign(&key, &request());
         let verify =
             |request: &RequestParts<'_>, now| EdgeStatement::verify(&key, &header, request, now);
@@ -147,7 +149,7 @@ mod tests {
 
     #[test]
     fn the_statement_cannot_be_changed() {
-        let key = key(b"secret");
+        let key = keys(b"secret");
         let header = statement().sign(&key, &request());
         for (from, to) in
             [("2001:db8::1", "2001:db8::2"), ("2001:db8::1", "-"), ("1800000000", "1800000001")]
@@ -156,7 +158,7 @@ mod tests {
             let refused = EdgeStatement::verify(&key, &changed, &request(), NOW);
             assert_eq!(refused, Err(SignatureRefused::Forged), "{changed}");
         }
-        let other = EdgeStatement::verify(&super::key(b"other"), &header, &request(), NOW);
+        let other = EdgeStatement::verify(&keys(b"other"), &header, &request(), NOW);
         assert_eq!(other, Err(SignatureRefused::Forged));
         for malformed in ["", "v1", "v2;1;AA;-;AA", "v1;x;AA;-;AA", &format!("{header};x")] {
             let refused = EdgeStatement::verify(&key, malformed, &request(), NOW);

@@ -3,8 +3,10 @@
 use core::fmt;
 
 use crate::client::ClientId;
+use crate::edge_keys::TokenKeys;
 use crate::limits::OPAQUE_LEN;
 use crate::secret::{MacKey, Sha256Digest, base64url, base64url_decode, same_bytes};
+use crate::time::UnixTime;
 
 /// The 16 random bytes that tie together everything of one authorization: its refresh tokens, its
 /// access tokens, the code it came from. Written as 22 base64url characters.
@@ -64,21 +66,33 @@ impl fmt::Display for Jti {
     }
 }
 
-/// One version of the keys that make codes and refresh tokens prove themselves.
+/// One of the keys that make codes and refresh tokens prove themselves.
 #[derive(Clone, Debug)]
 pub struct TokenKey {
+    /// Stands in what the key has made, so that the right key is tried first. Two keys may have the
+    /// same: the tag decides.
+    version: u8,
     code: MacKey,
     refresh: MacKey,
     successor: MacKey,
 }
 
 impl TokenKey {
-    fn derive(master: &[u8]) -> Self {
+    /// Derives the key from the secret of edge and origin.
+    #[must_use]
+    pub fn derive(secret: &[u8]) -> Self {
+        let key = |purpose| MacKey::derive(secret, purpose);
         Self {
-            code: MacKey::derive(master, "cadence code"),
-            refresh: MacKey::derive(master, "cadence refresh token"),
-            successor: MacKey::derive(master, "cadence refresh token successor"),
+            version: key("cadence token key version").as_bytes()[0],
+            code: key("cadence code"),
+            refresh: key("cadence refresh token"),
+            successor: key("cadence refresh token successor"),
         }
+    }
+
+    /// Returns the byte that stands in what the key has made.
+    pub(crate) const fn version(&self) -> u8 {
+        self.version
     }
 
     /// Tags an authorization code's bytes and binding.
@@ -87,50 +101,13 @@ impl TokenKey {
     }
 }
 
-/// The current version of the keys and, while a rotation lasts, the previous one.
-#[derive(Clone, Debug)]
-pub struct TokenKeys {
-    current: (u8, TokenKey),
-    previous: Option<(u8, TokenKey)>,
-}
-
-impl TokenKeys {
-    /// Derives the keys from the current master secret and, during a rotation, the previous one.
-    #[must_use]
-    pub fn new(version: u8, master: &[u8], previous: Option<(u8, &[u8])>) -> Self {
-        Self {
-            current: (version, TokenKey::derive(master)),
-            previous: previous.map(|(version, master)| (version, TokenKey::derive(master))),
-        }
-    }
-
-    /// Returns the key that makes new codes and tokens.
-    #[must_use]
-    pub const fn current(&self) -> &TokenKey {
-        &self.current.1
-    }
-
-    /// Returns the version of [`Self::current`].
-    #[must_use]
-    pub const fn current_version(&self) -> u8 {
-        self.current.0
-    }
-
-    /// Returns the key of a version that is still accepted.
-    #[must_use]
-    pub fn version(&self, version: u8) -> Option<&TokenKey> {
-        core::iter::once(&self.current)
-            .chain(&self.previous)
-            .find(|(known, _)| *known == version)
-            .map(|(_, key)| key)
-    }
-}
-
-const REFRESH_BODY_LEN: usize = 1 + 16 + 4 + 16;
+/// Version, grant, end of the grant, generation, secret bytes.
+const REFRESH_BODY_LEN: usize = 1 + 16 + 8 + 4 + 16;
 const TAG_LEN: usize = 16;
 
-/// A refresh token that is well formed: base64url(key version ‖ grant ‖ generation ‖ 16 secret
-/// bytes ‖ tag). Nothing else is known of it before [`RefreshToken::verify`].
+/// A refresh token that is well formed: base64url(key version ‖ grant ‖ end of the grant ‖
+/// generation ‖ 16 secret bytes ‖ tag). Nothing else is known of it before
+/// [`RefreshToken::verify`].
 #[derive(Clone)]
 pub struct RefreshToken {
     text: String,
@@ -145,55 +122,56 @@ pub enum RefreshTokenRefused {
     Malformed,
     /// No key made this tag: forged, or presented by another client.
     Forged,
+    /// Its grant has come to its absolute end.
+    Expired,
 }
 
 impl RefreshToken {
     /// Makes the first refresh token of a grant (generation 1) from 16 random bytes.
+    /// `expires_at` is the absolute end of the grant.
     #[must_use]
     pub fn first(
         keys: &TokenKeys,
         grant_id: GrantId,
+        expires_at: UnixTime,
         random: [u8; 16],
         client_id: &ClientId,
     ) -> Self {
-        Self::make(keys.current(), keys.current_version(), grant_id, 1, random, client_id)
+        Self::make(keys.current(), grant_id, expires_at, 1, random, client_id)
     }
 
-    /// Makes the successor of this token with the current keys.
+    /// Makes the successor of this token: one with each of `keys`, the current one first. Empty at
+    /// the last generation.
     ///
-    /// The successor is a function of the presented token and a key: whoever presents the same
-    /// token twice gets the same successor twice, and nothing that is stored can tell it. Returns
-    /// `None` at the last generation.
+    /// A successor is a function of the presented token and a key: whoever presents the same token
+    /// twice gets the same successor twice, and nothing that is stored can tell it.
     ///
     /// Does NOT check that a successor is due: the store's rotation does.
     #[must_use]
-    pub fn successor(&self, keys: &TokenKeys, client_id: &ClientId) -> Option<Self> {
-        let key = keys.current();
-        let random = half(key.successor.tag(&[self.text.as_bytes()]));
-        let generation = self.generation().checked_add(1)?;
-        Some(Self::make(
-            key,
-            keys.current_version(),
-            self.grant_id(),
-            generation,
-            random,
-            client_id,
-        ))
+    pub fn successors(&self, keys: &TokenKeys, client_id: &ClientId) -> Vec<Self> {
+        let generation = self.generation().checked_add(1);
+        let successor = |key: &TokenKey| {
+            let random = half(key.successor.tag(&[self.text.as_bytes()]));
+            let (grant_id, expires_at) = (self.grant_id(), self.expires_at());
+            Some(Self::make(key, grant_id, expires_at, generation?, random, client_id))
+        };
+        keys.accepted().filter_map(successor).collect()
     }
 
     fn make(
         key: &TokenKey,
-        version: u8,
         grant_id: GrantId,
+        expires_at: UnixTime,
         generation: u32,
         random: [u8; 16],
         client_id: &ClientId,
     ) -> Self {
         let mut body = [0; REFRESH_BODY_LEN];
-        body[0] = version;
+        body[0] = key.version;
         body[1..17].copy_from_slice(&grant_id.0);
-        body[17..21].copy_from_slice(&generation.to_be_bytes());
-        body[21..].copy_from_slice(&random);
+        body[17..25].copy_from_slice(&expires_at.as_secs().to_be_bytes());
+        body[25..29].copy_from_slice(&generation.to_be_bytes());
+        body[29..].copy_from_slice(&random);
         let tag = half(key.refresh.tag(&[&body, client_id.as_str().as_bytes()]));
         let text = base64url(&[body.as_slice(), &tag].concat());
         Self { text, body, tag }
@@ -219,20 +197,28 @@ impl RefreshToken {
         })
     }
 
-    /// Verifies that one of `keys` made this token for `client_id`.
+    /// Verifies that one of `keys` made this token for `client_id`, then that its grant has not come
+    /// to its absolute end.
     ///
-    /// Does NOT tell whether it is the live one, revoked or expired: only the store knows.
+    /// Does NOT tell whether it is the live one, revoked, or unused for too long: only the store
+    /// knows.
     ///
     /// # Errors
-    /// [`RefreshTokenRefused::Forged`].
+    /// [`RefreshTokenRefused::Forged`], [`RefreshTokenRefused::Expired`].
     pub fn verify(
         &self,
         keys: &TokenKeys,
         client_id: &ClientId,
+        now: UnixTime,
     ) -> Result<(), RefreshTokenRefused> {
-        let key = keys.version(self.body[0]).ok_or(RefreshTokenRefused::Forged)?;
-        let expected = half(key.refresh.tag(&[&self.body, client_id.as_str().as_bytes()]));
-        same_bytes(&expected, &self.tag).then_some(()).ok_or(RefreshTokenRefused::Forged)
+        let made_by = |key: &TokenKey| {
+            let expected = half(key.refresh.tag(&[&self.body, client_id.as_str().as_bytes()]));
+            key.version == self.body[0] && same_bytes(&expected, &self.tag)
+        };
+        if !keys.accepted().any(made_by) {
+            return Err(RefreshTokenRefused::Forged);
+        }
+        (now < self.expires_at()).then_some(()).ok_or(RefreshTokenRefused::Expired)
     }
 
     /// Returns the grant. Trust it only after [`Self::verify`].
@@ -243,11 +229,19 @@ impl RefreshToken {
         GrantId(id)
     }
 
+    /// Returns the absolute end of the grant. Trust it only after [`Self::verify`].
+    #[must_use]
+    pub fn expires_at(&self) -> UnixTime {
+        let mut secs = [0; 8];
+        secs.copy_from_slice(&self.body[17..25]);
+        UnixTime::from_secs(u64::from_be_bytes(secs))
+    }
+
     /// Returns the generation, counted from 1. Trust it only after [`Self::verify`].
     #[must_use]
     pub fn generation(&self) -> u32 {
         let mut generation = [0; 4];
-        generation.copy_from_slice(&self.body[17..21]);
+        generation.copy_from_slice(&self.body[25..29]);
         u32::from_be_bytes(generation)
     }
 
@@ -281,9 +275,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::edge_keys::EdgeKeys;
 
-    fn keys() -> TokenKeys {
-        TokenKeys::new(1, b"a master secret of the tests", None)
+    const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
+    const END: UnixTime = NOW.plus(1_000);
+    const OLD: &[u8] = b"a master secret of the tests";
+    const NEW: &[u8] = b"another master secret";
+
+    fn keys(secret: &[u8], second: Option<&[u8]>) -> TokenKeys {
+        EdgeKeys::derive(secret, second).tokens
     }
 
     fn web() -> ClientId {
@@ -291,27 +291,51 @@ mod tests {
     }
 
     fn first() -> RefreshToken {
-        RefreshToken::first(&keys(), GrantId([3; 16]), [7; 16], &web())
+        RefreshToken::first(&keys(OLD, None), GrantId([3; 16]), END, [7; 16], &web())
+    }
+
+    fn successor(token: &RefreshToken, keys: &TokenKeys) -> RefreshToken {
+        token.successors(keys, &web()).remove(0)
     }
 
     #[test]
-    fn a_token_verifies_for_its_client_alone() {
+    fn a_token_verifies_for_its_client_alone_until_its_grant_ends() {
         let token = RefreshToken::parse(first().as_str()).unwrap();
         assert_eq!((token.grant_id(), token.generation()), (GrantId([3; 16]), 1));
-        assert_eq!(token.verify(&keys(), &web()), Ok(()));
+        assert_eq!(token.expires_at(), END);
+        let verify = |keys, client: &ClientId, now| token.verify(&keys, client, now);
+        assert_eq!(verify(keys(OLD, None), &web(), END.minus(1)), Ok(()));
+        let late = verify(keys(OLD, None), &web(), END);
+        assert_eq!(late, Err(RefreshTokenRefused::Expired));
         let other = ClientId::parse("other").unwrap();
-        assert_eq!(token.verify(&keys(), &other), Err(RefreshTokenRefused::Forged));
-        let other_keys = TokenKeys::new(1, b"another master secret", None);
-        assert_eq!(token.verify(&other_keys, &web()), Err(RefreshTokenRefused::Forged));
+        let forged = Err(RefreshTokenRefused::Forged);
+        assert_eq!(verify(keys(OLD, None), &other, NOW), forged);
+        assert_eq!(verify(keys(NEW, None), &web(), NOW), forged);
     }
 
     #[test]
     fn the_successor_is_the_same_however_often_it_is_asked_for() {
-        let once = first().successor(&keys(), &web()).unwrap();
-        let twice = first().successor(&keys(), &web()).unwrap();
+        let once = successor(&first(), &keys(OLD, None));
+        let twice = successor(&first(), &keys(OLD, None));
         assert_eq!(once.as_str(), twice.as_str());
-        assert_eq!(once.generation(), 2);
-        assert_eq!(once.verify(&keys(), &web()), Ok(()));
+        assert_eq!((once.generation(), once.expires_at()), (2, END));
+        assert_eq!(once.verify(&keys(OLD, None), &web(), NOW), Ok(()));
+    }
+
+    /// New secret second everywhere, then both change places everywhere, then the old one goes:
+    /// whoever is a step ahead and whoever is a step behind accept each other's tokens.
+    #[test]
+    fn the_secret_is_changed_without_refusing_a_token() {
+        let steps = [keys(OLD, None), keys(OLD, Some(NEW)), keys(NEW, Some(OLD)), keys(NEW, None)];
+        for pair in steps.windows(2) {
+            for (maker, checker) in [(&pair[0], &pair[1]), (&pair[1], &pair[0])] {
+                let token = RefreshToken::first(maker, GrantId([3; 16]), END, [7; 16], &web());
+                assert_eq!(token.verify(checker, &web(), NOW), Ok(()));
+                let handed_out = successor(&token, maker);
+                let told = token.successors(checker, &web());
+                assert!(told.iter().any(|successor| successor.as_str() == handed_out.as_str()));
+            }
+        }
     }
 
     #[test]
@@ -331,11 +355,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_changed_byte_never_verifies(at in 0_usize..53, flip in 1_u8..) {
+        fn a_changed_byte_never_verifies(at in 0_usize..61, flip in 1_u8..) {
             let mut bytes = base64url_decode(first().as_str()).unwrap();
             bytes[at] ^= flip;
             let changed = RefreshToken::parse(&base64url(&bytes)).unwrap();
-            prop_assert!(changed.verify(&keys(), &web()).is_err());
+            prop_assert!(changed.verify(&keys(OLD, None), &web(), NOW).is_err());
         }
 
         #[test]

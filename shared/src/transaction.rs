@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::authorize::AuthorizationRequest;
+use crate::edge_keys::Overlapping;
 use crate::limits::{COOKIE_LEN, TRANSACTION_EXPIRES_IN};
 use crate::seal::SealKey;
 use crate::secret::{base64url, same_bytes};
@@ -100,13 +101,13 @@ impl Transaction {
     /// [`TransactionError::TooLarge`].
     pub fn seal(
         &self,
-        key: &SealKey,
+        keys: &Overlapping<SealKey>,
         id: &TransactionId,
         nonce: [u8; 24],
     ) -> Result<String, TransactionError> {
         serde_json::to_vec(self)
             .ok()
-            .and_then(|json| key.seal(nonce, id.as_str().as_bytes(), &json))
+            .and_then(|json| keys.current().seal(nonce, id.as_str().as_bytes(), &json))
             .filter(|sealed| sealed.len() <= COOKIE_LEN - "__Host-".len() - COOKIE.len() - 17)
             .ok_or(TransactionError::TooLarge)
     }
@@ -118,14 +119,14 @@ impl Transaction {
     /// # Errors
     /// [`TransactionError::Lost`], [`TransactionError::Expired`].
     pub fn open(
-        key: &SealKey,
+        keys: &Overlapping<SealKey>,
         id: &TransactionId,
         cookie: Option<&str>,
         now: UnixTime,
     ) -> Result<Self, TransactionError> {
-        let json = cookie
-            .and_then(|cookie| key.open(id.as_str().as_bytes(), cookie).ok())
-            .ok_or(TransactionError::Lost)?;
+        let cookie = cookie.ok_or(TransactionError::Lost)?;
+        let open = |key: &SealKey| key.open(id.as_str().as_bytes(), cookie).ok();
+        let json = keys.accepted().find_map(open).ok_or(TransactionError::Lost)?;
         let transaction: Self =
             serde_json::from_slice(&json).map_err(|_| TransactionError::Lost)?;
         if now >= transaction.expires_at() {
@@ -161,8 +162,13 @@ impl Transaction {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::edge_keys::EdgeKeys;
 
     const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
+
+    fn keys() -> Overlapping<SealKey> {
+        EdgeKeys::derive(b"a master secret of the tests", None).transactions
+    }
 
     fn transaction() -> Transaction {
         Transaction {
@@ -175,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_transaction_opens_under_its_own_id_until_it_expires() {
-        let key = SealKey::derive(b"a master secret of the tests", "transaction");
+        let key = keys();
         let id = TransactionId::new([1; 12]);
         let sealed = transaction().seal(&key, &id, [2; 24]).unwrap();
         let open = |id: &TransactionId, cookie, now| Transaction::open(&key, id, cookie, now);
@@ -188,11 +194,18 @@ mod tests {
         assert_eq!(open(&other, Some(&sealed), NOW), Err(TransactionError::Lost));
         assert_eq!(open(&id, None, NOW), Err(TransactionError::Lost));
         assert_eq!(open(&id, Some("x"), NOW), Err(TransactionError::Lost));
+        let changed = EdgeKeys::derive(b"the next master secret", None).transactions;
+        let refused = Transaction::open(&changed, &id, Some(&sealed), NOW);
+        assert_eq!(refused, Err(TransactionError::Lost));
+        let changing =
+            EdgeKeys::derive(b"the next master secret", Some(b"a master secret of the tests"));
+        let opened = Transaction::open(&changing.transactions, &id, Some(&sealed), NOW);
+        assert_eq!(opened, Ok(transaction()));
     }
 
     #[test]
     fn a_transaction_that_fits_no_cookie_is_refused() {
-        let key = SealKey::derive(b"a master secret of the tests", "transaction");
+        let key = keys();
         let large = Transaction { query: "q".repeat(3_000), ..transaction() };
         let refused = large.seal(&key, &TransactionId::new([1; 12]), [2; 24]);
         assert_eq!(refused, Err(TransactionError::TooLarge));

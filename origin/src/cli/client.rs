@@ -59,6 +59,9 @@ pub struct Create {
     /// Where users may be sent after a logout; give it again for more.
     #[arg(long = "post-logout-redirect-uri")]
     post_logout_redirect_uris: Vec<String>,
+    /// Where a sign-in begins anew, for users who have lost theirs.
+    #[arg(long)]
+    initiate_login_uri: Option<String>,
     /// All that it may ask for.
     #[arg(long, default_value = "openid profile email offline_access")]
     scope: String,
@@ -170,6 +173,7 @@ impl Create {
                 .collect(),
             redirect_uris: uris(self.redirect_uris)?,
             post_logout_redirect_uris: uris(self.post_logout_redirect_uris)?,
+            initiate_login_uri: uris(self.initiate_login_uri.into_iter().collect())?.pop(),
             scope: Scope::parse(&self.scope)?,
             pkce: if self.pkce_optional { PkceRule::Optional } else { PkceRule::Required },
             first_party: self.first_party,

@@ -219,6 +219,7 @@ fn client(id: &str) -> ClientRecord {
             grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
             redirect_uris: vec![RedirectUri::parse("https://app.example/cb?a=%20").unwrap()],
             post_logout_redirect_uris: vec![],
+            initiate_login_uri: None,
             scope: scope("openid profile email"),
             pkce: PkceRule::Required,
             first_party: true,

@@ -1,48 +1,35 @@
 //! The authorization code grant (RFC 6749 §4.1.3, RFC 7636 §4.5).
 
 use shared::client::{Client, GrantType};
-use shared::code::{AuthorizationCode, CodeBinding, CodeRefused};
+use shared::edge_keys::TokenKeys;
 use shared::limits::{ACCESS_TOKEN_EXPIRES_IN, GRANT_EXPIRES_IN, REFRESH_IDLE_IN};
-use shared::pkce::CodeVerifier;
+use shared::status_list::StatusIndex;
 use shared::time::UnixTime;
-use shared::token::{RefreshToken, TokenKeys};
+use shared::token::RefreshToken;
+use shared::token_request::ProvenCode;
 
 use super::Denied;
 use crate::store::{AccessRow, CodeRedemption, GrantRecord, Redeemed};
 
-/// Verifies a presented code, and says what the store is to redeem and the refresh token that the
-/// client gets if it does.
+/// Says what the store is to redeem, and the refresh token that the client gets if it does.
 ///
-/// Does NOT tell whether the code has expired or was redeemed before: the store does. `random` is
-/// for the refresh token.
-///
-/// # Errors
-/// [`Denied::CodeForged`]. A missing, superfluous or wrong verifier is a
-/// forged code.
+/// Does NOT refuse a code that is late: the store has no row for it, but it may have the grant that
+/// it began, and a replay revokes that, however late. `random` is for the refresh token, `status`
+/// for the access token.
+#[must_use]
 pub fn present(
     keys: &TokenKeys,
     client: &Client,
-    code: &AuthorizationCode,
-    redirect_uri: Option<String>,
-    code_verifier: Option<&CodeVerifier>,
+    proven: &ProvenCode,
     random: [u8; 16],
+    status: StatusIndex,
     now: UnixTime,
-) -> Result<(CodeRedemption, Option<RefreshToken>), Denied> {
-    let binding = CodeBinding {
-        client_id: client.client_id.clone(),
-        redirect_uri,
-        code_challenge: code_verifier.map(CodeVerifier::challenge),
-    };
-    match code.verify(keys, &binding, now) {
-        // The store has no row for an expired code, but it may have the grant that it began: a
-        // replay revokes, however late.
-        Ok(()) | Err(CodeRefused::Expired) => {}
-        Err(CodeRefused::Malformed | CodeRefused::Forged) => return Err(Denied::CodeForged),
-    }
-    let refresh_token = client
-        .may_use(GrantType::RefreshToken)
-        .is_ok()
-        .then(|| RefreshToken::first(keys, code.grant_id(), random, &client.client_id));
+) -> (CodeRedemption, Option<RefreshToken>) {
+    let ProvenCode { code, binding, .. } = proven;
+    let grant_expires_at = now.plus(GRANT_EXPIRES_IN);
+    let refresh_token = client.may_use(GrantType::RefreshToken).is_ok().then(|| {
+        RefreshToken::first(keys, code.grant_id(), grant_expires_at, random, &client.client_id)
+    });
     let redemption = CodeRedemption {
         grant_id: code.grant_id(),
         digest: code.digest(),
@@ -50,10 +37,11 @@ pub fn present(
         client_id: client.client_id.clone(),
         refresh: refresh_token.as_ref().map(RefreshToken::digest),
         access_expires_at: now.plus(ACCESS_TOKEN_EXPIRES_IN),
-        grant_expires_at: now.plus(GRANT_EXPIRES_IN),
+        status,
+        grant_expires_at,
         refresh_idle_in: REFRESH_IDLE_IN,
     };
-    Ok((redemption, refresh_token))
+    (redemption, refresh_token)
 }
 
 /// Reads what the store says became of the code.
@@ -71,59 +59,34 @@ pub fn judge(redeemed: Redeemed) -> Result<(GrantRecord, AccessRow, Option<Strin
 
 #[cfg(test)]
 mod tests {
+    use shared::code::{AuthorizationCode, CodeBinding};
+
     use super::*;
-    use crate::grant::tests::{client, keys};
+    use crate::grant::tests::{client, keys, status};
 
     const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
 
-    fn verifier() -> CodeVerifier {
-        CodeVerifier::parse("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk").unwrap()
-    }
-
-    fn code(challenge: bool) -> AuthorizationCode {
+    fn proven() -> ProvenCode {
         let binding = CodeBinding {
             client_id: client("web").client_id,
             redirect_uri: Some("https://app.example/cb".into()),
-            code_challenge: challenge.then(|| verifier().challenge()),
+            code_challenge: None,
         };
-        AuthorizationCode::issue(&keys(), [1; 16], NOW, &binding)
-    }
-
-    fn check(
-        client: &Client,
-        code: &AuthorizationCode,
-        uri: Option<&str>,
-        verifier: Option<&CodeVerifier>,
-        now: UnixTime,
-    ) -> Result<bool, Denied> {
-        present(&keys(), client, code, uri.map(str::to_owned), verifier, [2; 16], now)
-            .map(|(_, refresh_token)| refresh_token.is_some())
-    }
-
-    #[test]
-    fn a_code_is_for_its_client_redirect_uri_and_verifier() {
-        let (uri, verifier) = (Some("https://app.example/cb"), verifier());
-        let other = CodeVerifier::parse(&"o".repeat(43)).unwrap();
-        let web = client("web");
-        assert_eq!(check(&web, &code(true), uri, Some(&verifier), NOW), Ok(true));
-        let forged = Err(Denied::CodeForged);
-        assert_eq!(check(&client("other"), &code(true), uri, Some(&verifier), NOW), forged);
-        assert_eq!(check(&web, &code(true), None, Some(&verifier), NOW), forged);
-        let elsewhere = Some("https://app.example/cb2");
-        assert_eq!(check(&web, &code(true), elsewhere, Some(&verifier), NOW), forged);
-        assert_eq!(check(&web, &code(true), uri, Some(&other), NOW), forged);
-        assert_eq!(check(&web, &code(true), uri, None, NOW), forged, "PKCE left out");
-        assert_eq!(check(&web, &code(false), uri, Some(&verifier), NOW), forged, "PKCE added");
-        let late = check(&web, &code(true), uri, Some(&verifier), NOW.plus(60));
-        assert_eq!(late, Ok(true), "the store refuses it, and revokes what it began");
+        let code = AuthorizationCode::issue(&keys(), [1; 16], NOW, &binding);
+        ProvenCode { code, binding, is_late: false }
     }
 
     #[test]
     fn a_refresh_token_goes_to_clients_that_list_the_grant() {
         let mut web = client("web");
+        let (redemption, token) = present(&keys(), &web, &proven(), [2; 16], status(), NOW);
+        let token = token.unwrap();
+        assert_eq!(redemption.refresh, Some(token.digest()));
+        assert_eq!(redemption.grant_expires_at, token.expires_at());
+        assert_eq!(token.grant_id(), redemption.grant_id);
         web.grant_types = vec![GrantType::AuthorizationCode];
-        let uri = Some("https://app.example/cb");
-        assert_eq!(check(&web, &code(true), uri, Some(&verifier()), NOW), Ok(false));
+        let (redemption, token) = present(&keys(), &web, &proven(), [2; 16], status(), NOW);
+        assert!(redemption.refresh.is_none() && token.is_none());
     }
 
     #[test]

@@ -2,10 +2,12 @@
 //! confidential clients.
 
 use shared::client::{Client, GrantType};
+use shared::edge_keys::TokenKeys;
 use shared::limits::{ACCESS_TOKEN_EXPIRES_IN, GRANT_EXPIRES_IN, REFRESH_IDLE_IN};
 use shared::scope::Scope;
+use shared::status_list::StatusIndex;
 use shared::time::UnixTime;
-use shared::token::{GrantId, RefreshToken, TokenKeys};
+use shared::token::{GrantId, RefreshToken};
 
 use super::Denied;
 use crate::store::{GrantRecord, NewGrant, UserId};
@@ -23,7 +25,7 @@ pub fn scope(client: &Client, requested: Option<Scope>) -> Result<Scope, Denied>
 /// Says which grant begins when the password was right, and the client's refresh token.
 ///
 /// Does NOT check the password, nor that the client may use the grant. `random` are two times 16
-/// bytes, for the grant and for the refresh token.
+/// bytes, for the grant and for the refresh token, `status` is for the access token.
 #[must_use]
 pub fn begin(
     keys: &TokenKeys,
@@ -31,26 +33,29 @@ pub fn begin(
     user_id: UserId,
     scope: Scope,
     random: [[u8; 16]; 2],
+    status: StatusIndex,
     now: UnixTime,
 ) -> (NewGrant, Option<RefreshToken>) {
     let [id, secret] = random;
     let grant_id = GrantId::from_bytes(id);
+    let expires_at = now.plus(GRANT_EXPIRES_IN);
     let refresh_token = client
         .may_use(GrantType::RefreshToken)
         .is_ok()
-        .then(|| RefreshToken::first(keys, grant_id, secret, &client.client_id));
+        .then(|| RefreshToken::first(keys, grant_id, expires_at, secret, &client.client_id));
     let grant = GrantRecord {
         grant_id,
         client_id: client.client_id.clone(),
         user_id,
         scope,
         auth_time: now,
-        expires_at: now.plus(GRANT_EXPIRES_IN),
+        expires_at,
     };
     let new = NewGrant {
         grant,
         refresh: refresh_token.as_ref().map(RefreshToken::digest),
         access_expires_at: now.plus(ACCESS_TOKEN_EXPIRES_IN),
+        status,
         refresh_idle_in: REFRESH_IDLE_IN,
     };
     (new, refresh_token)

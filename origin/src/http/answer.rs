@@ -172,6 +172,19 @@ fn json_text(status: StatusCode, text: String) -> Response {
     with_body(status, "application/json", text)
 }
 
+/// Answers with text of another kind; not to be stored unless the caller says so.
+#[must_use]
+pub fn text(status: StatusCode, content_type: &'static str, text: String) -> Response {
+    with_body(status, content_type, text)
+}
+
+/// Lets an answer be stored, as `cache_control` says.
+#[must_use]
+pub fn cacheable(mut response: Response, cache_control: &str) -> Response {
+    response.headers_mut().remove(PRAGMA);
+    with_header(response, CACHE_CONTROL, cache_control)
+}
+
 /// Answers with a page and its policy.
 #[must_use]
 pub fn page(status: StatusCode, page: Page) -> Response {

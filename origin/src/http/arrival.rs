@@ -23,14 +23,17 @@ use shared::cors::{self, CorsRule, allow_origin};
 use shared::endpoint::Endpoint;
 use shared::error::{ErrorCode, OAuthError};
 use shared::form::{self, Params};
+use shared::issuer::Issuer;
 use shared::limits::{FORM_LEN, URL_LEN};
 use shared::secret::{Sha256Digest, base64url};
+use shared::sign_in;
 use shared::signed_request::{self, EdgeStatement, RequestParts};
 use shared::time::UnixTime;
 
 use super::answer::{self, Cause, HttpError};
 use crate::app::App;
 use crate::clock;
+use crate::seen_requests::Seen;
 
 /// How long a body may take to arrive.
 const BODY_IN: Duration = Duration::from_secs(10);
@@ -105,26 +108,14 @@ impl Incoming {
         self.headers.get_all("authorization").iter().map(HeaderValue::as_bytes)
     }
 
-    /// Checks that a form was sent by a page of this issuer: what browsers say about it must not
-    /// say otherwise.
-    ///
-    /// Does NOT make up for the form's own `csrf` value: older browsers say nothing.
+    /// Checks that a form was sent by a page of this issuer, as far as the headers tell.
     ///
     /// # Errors
     /// `access_denied`.
-    ///
-    /// Source: W3C Fetch Metadata §2.4.
-    pub fn check_same_origin(&self, issuer: &str) -> Result<(), OAuthError> {
-        let says = |name| self.headers.get(name).map(HeaderValue::as_bytes);
+    pub fn check_same_origin(&self, issuer: &Issuer) -> Result<(), OAuthError> {
+        let says = |name: HeaderName| self.headers.get(name).map(HeaderValue::as_bytes);
         let site = says(HeaderName::from_static("sec-fetch-site"));
-        let site_is_good = site.is_none_or(|site| site == b"same-origin" || site == b"none");
-        // Pages without a referrer post with the origin `null`, which says nothing: then the form's
-        // own value alone tells, where the browser does not send the site.
-        let origin_is_good =
-            says(ORIGIN).is_none_or(|origin| origin == issuer.as_bytes() || origin == b"null");
-        (site_is_good && origin_is_good)
-            .then_some(())
-            .ok_or(OAuthError::new(ErrorCode::AccessDenied, "the form was sent by another site"))
+        sign_in::check_same_origin(issuer, site, says(ORIGIN))
     }
 }
 
@@ -222,11 +213,8 @@ async fn arrive(
         })?
         .map_err(|_| refuse(OAuthError::too_large(), request_id))?;
     let now = clock::now();
-    let statement = edge_statement(app, &parts, &target, &body, now).map_err(|()| {
-        const FORGED: OAuthError =
-            OAuthError::new(ErrorCode::AccessDenied, "the edge's signature is not good");
-        refuse(FORGED, request_id)
-    })?;
+    let statement = edge_statement(app, &parts, &target, &body, now)
+        .map_err(|error| refuse(error, request_id))?;
     let peer = parts.extensions.get::<SocketAddr>().map(SocketAddr::ip);
     let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     if statement.is_some()
@@ -265,22 +253,33 @@ async fn arrive(
 }
 
 /// Verifies the edge's signature, if the request has one.
+///
+/// # Errors
+/// `access_denied` for a signature that is not good, or was seen before; and for none, where the
+/// settings want one.
 fn edge_statement(
     app: &App,
     parts: &Parts,
     target: &str,
     body: &[u8],
     now: UnixTime,
-) -> Result<Option<EdgeStatement>, ()> {
+) -> Result<Option<EdgeStatement>, OAuthError> {
+    const REFUSED: OAuthError =
+        OAuthError::new(ErrorCode::AccessDenied, "the edge's signature is not good");
     let mut headers = parts.headers.get_all(signed_request::HEADER).iter();
-    let Some(header) = headers.next() else { return Ok(None) };
-    if headers.next().is_some() {
-        return Err(());
-    }
-    let header = header.to_str().map_err(|_| ())?;
+    let Some(header) = headers.next() else {
+        return if app.require_edge { Err(REFUSED) } else { Ok(None) };
+    };
+    let header = header.to_str().ok().filter(|_| headers.next().is_none()).ok_or(REFUSED)?;
     let request =
         RequestParts { method: parts.method.as_str(), target, body: Sha256Digest::of(body) };
-    EdgeStatement::verify(&app.edge_key, header, &request, now).map(Some).map_err(|_| ())
+    let statement = EdgeStatement::verify(&app.edge_keys.requests, header, &request, now)
+        .map_err(|_| REFUSED)?;
+    match app.seen_requests.see(&statement, now) {
+        Seen::Never => Ok(Some(statement)),
+        Seen::Before => Err(REFUSED),
+        Seen::TooMany => Err(OAuthError::temporarily_unavailable()),
+    }
 }
 
 /// Answers a preflight; who may go on is said by the `Allow-Origin` header alone.

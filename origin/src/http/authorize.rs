@@ -9,13 +9,13 @@ use shared::claims::IdTokenClaims;
 use shared::client::Client;
 use shared::endpoint::Endpoint;
 use shared::error::{ErrorCode, OAuthError};
+use shared::interaction::Interaction;
 use shared::jwt::{JwtRefused, Typ};
 
 use super::answer::{self, HttpError};
 use super::arrival::Incoming;
 use super::sign_in::{self, NotSigningIn};
 use crate::app::App;
-use crate::grant::interaction::Interaction;
 
 /// Answers an authorization request: with a code, an error, or the step that is needed first.
 pub async fn authorize(State(app): State<Arc<App>>, incoming: Incoming) -> Response {

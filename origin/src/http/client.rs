@@ -25,23 +25,43 @@ pub fn form(incoming: &Incoming) -> Result<Params, OAuthError> {
     Ok(form)
 }
 
-/// Authenticates the client of a form.
+/// A client that a request claims to come from: registered, enabled, by its registered method.
+/// Its secret is not verified yet.
+pub struct Claimed {
+    /// What is registered.
+    pub record: Arc<ClientRecord>,
+    credentials: ClientCredentials,
+}
+
+/// Finds the client that a form claims to come from.
 ///
 /// Checks, in order: the form of the credentials, a client that is known and enabled, its
-/// registered method, too many failures from the same network, its secret. An unknown client and a
-/// wrong secret look the same.
+/// registered method. This is as far as the edge can look.
+/// **Does NOT** verify the secret: [`authenticate`] does.
 ///
 /// # Errors
-/// `invalid_request`, `invalid_client`; throttled; unavailable when the directory is away.
-pub async fn authenticate(
-    app: &App,
-    incoming: &Incoming,
-    form: &Params,
-) -> Result<Arc<ClientRecord>, HttpError> {
+/// `invalid_request`, `invalid_client`; unavailable when the directory is away.
+pub async fn find(app: &App, incoming: &Incoming, form: &Params) -> Result<Claimed, HttpError> {
     let credentials = ClientCredentials::parse(incoming.authorization(), form)?;
     let record = app.known.client(&credentials.client_id).await?;
     let record = record.ok_or(OAuthError::invalid_client())?;
     credentials.check_method(&record.client)?;
+    Ok(Claimed { record, credentials })
+}
+
+/// Authenticates a client.
+///
+/// Checks, in order: too many failures from the same network, the secret. An unknown client and a
+/// wrong secret look the same.
+///
+/// # Errors
+/// `invalid_client`; throttled.
+pub fn authenticate(
+    app: &App,
+    incoming: &Incoming,
+    claimed: Claimed,
+) -> Result<Arc<ClientRecord>, HttpError> {
+    let Claimed { record, credentials } = claimed;
     if record.client.is_public() {
         return Ok(record);
     }

@@ -6,10 +6,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
+use shared::endpoint::Endpoint;
 use shared::error::{ErrorCode, OAuthError};
 use shared::page::{ConsentPage, FormTarget, ScopeItem, scope_sentence};
 use shared::scope::Scope;
 use shared::secret::{base64url, same_bytes};
+use shared::sign_in::form_targets;
 
 use super::answer::{self, HttpError};
 use super::arrival::Incoming;
@@ -57,10 +59,10 @@ pub async fn decision(State(app): State<Arc<App>>, incoming: Incoming) -> Respon
 
 async fn decided(app: &App, incoming: &Incoming) -> Result<Response, NotSigningIn> {
     let form = incoming.form()?;
-    incoming.check_same_origin(app.issuer.as_str())?;
+    incoming.check_same_origin(&app.issuer)?;
     let sign_in = sign_in::open(app, incoming, &form).await?;
     let Some(session) = fresh_session(app, incoming, &sign_in).await? else {
-        return Err(NotSigningIn::LogIn(sign_in.id));
+        return Err(NotSigningIn::LogIn(sign_in::step(Endpoint::Login, &sign_in)));
     };
     let csrf = form.one("csrf").map_err(OAuthError::from)?.unwrap_or_default();
     if !same_bytes(csrf.as_bytes(), csrf_of(app, &sign_in, &session).as_bytes()) {
@@ -85,7 +87,7 @@ async fn decided(app: &App, incoming: &Incoming) -> Result<Response, NotSigningI
         let error = OAuthError::new(ErrorCode::AccessDenied, "the user has said no");
         answer::error_redirect(&sign_in.request.refuse(error), &app.issuer)
     };
-    Ok(answer::with_cookies(response, [app.cookies.remove(&sign_in.id.cookie())]))
+    Ok(answer::with_cookies(response, [app.cookies.remove(&sign_in.opened.id.cookie())]))
 }
 
 async fn approve(
@@ -114,7 +116,7 @@ impl Asked {
     async fn open(app: &App, incoming: &Incoming) -> Result<Self, NotSigningIn> {
         let sign_in = sign_in::open(app, incoming, &incoming.query()?).await?;
         let Some(session) = fresh_session(app, incoming, &sign_in).await? else {
-            return Err(NotSigningIn::LogIn(sign_in.id));
+            return Err(NotSigningIn::LogIn(sign_in::step(Endpoint::Login, &sign_in)));
         };
         let user =
             app.known.user(&session.user_id, session.auth_time).await.map_err(HttpError::from)?;
@@ -126,7 +128,7 @@ impl Asked {
     }
 
     fn show(&self, app: &App) -> Response {
-        let Self { sign_in: SignIn { id, request, client, .. }, username, .. } = self;
+        let Self { sign_in: SignIn { opened, request, client }, username, .. } = self;
         let scopes: Vec<ScopeItem<'_>> = request
             .scope
             .tokens()
@@ -137,15 +139,15 @@ impl Asked {
             user: username,
             redirect_host: &host(&request.redirect_uri),
             scopes: &scopes,
-            tx: id.as_str(),
+            tx: opened.id.as_str(),
             csrf: &csrf_of(app, &self.sign_in, &self.session),
-            form_targets: &sign_in::form_targets(request, client),
+            form_targets: &form_targets(request, client),
         };
         answer::page(StatusCode::OK, page.render())
     }
 
     fn tell(&self, app: &App) -> Response {
-        let Self { sign_in: SignIn { id, request, client, .. }, username, .. } = self;
+        let Self { sign_in: SignIn { opened, request, client }, username, .. } = self;
         let scopes: Vec<_> = request
             .scope
             .tokens()
@@ -163,7 +165,7 @@ impl Asked {
             "username": username,
             "redirect_host": host(&request.redirect_uri),
             "scopes": scopes,
-            "tx": id.as_str(),
+            "tx": opened.id.as_str(),
             "csrf": csrf_of(app, &self.sign_in, &self.session),
         });
         answer::json(StatusCode::OK, &body).into_response()
@@ -177,16 +179,17 @@ async fn fresh_session(
     sign_in: &SignIn,
 ) -> Result<Option<SessionRecord>, HttpError> {
     let session = sign_in::session(app, incoming).await?;
-    let started_at = sign_in.transaction.started_at;
+    let started_at = sign_in.opened.transaction.started_at;
     Ok(session.filter(|session| {
-        sign_in.transaction.expects(&session.user_id.0)
+        sign_in.opened.transaction.expects(&session.user_id.0)
             && sign_in.request.accepts_login(session.auth_time, started_at, incoming.now)
     }))
 }
 
 /// Ties the form to the transaction and to the session whose user was shown.
 fn csrf_of(app: &App, sign_in: &SignIn, session: &SessionRecord) -> String {
-    let parts = [b"consent", sign_in.transaction.csrf().as_bytes(), session.digest.as_bytes()];
+    let parts =
+        [b"consent", sign_in.opened.transaction.csrf().as_bytes(), session.digest.as_bytes()];
     base64url(&app.form_key.tag(&parts))
 }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::http::header::CACHE_CONTROL;
 use axum::response::Response;
 use shared::limits::JWKS_FRESH_IN;
 use shared::metadata::ProviderMetadata;
@@ -23,7 +22,6 @@ pub async fn jwks(State(app): State<Arc<App>>, incoming: Incoming) -> Response {
     cacheable(answer::json(StatusCode::OK, &app.keys.load().jwks(incoming.now)))
 }
 
-fn cacheable(mut response: Response) -> Response {
-    response.headers_mut().remove("pragma");
-    answer::with_header(response, CACHE_CONTROL, &format!("public, max-age={JWKS_FRESH_IN}"))
+fn cacheable(response: Response) -> Response {
+    answer::cacheable(response, &format!("public, max-age={JWKS_FRESH_IN}"))
 }

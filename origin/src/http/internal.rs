@@ -12,10 +12,33 @@ use shared::secret::Sha256Digest;
 
 use super::answer::{self, HttpError};
 use super::arrival::Incoming;
+use super::token;
 use crate::app::App;
 
 /// Path of the client snapshot.
 pub const CLIENTS: &str = "/internal/clients";
+
+/// Path for codes that the edge has refused because they were late.
+pub const LATE_CODES: &str = "/internal/late-codes";
+
+/// Takes a token request that the edge has refused because its code had expired: if the code was
+/// redeemed before, this is a replay, and what it began is revoked. The edge does not wait for the
+/// answer, which says nothing.
+///
+/// # Errors
+/// 404 to everybody else; unavailable, when nothing is known to be revoked.
+pub async fn late_codes(
+    State(app): State<Arc<App>>,
+    incoming: Incoming,
+) -> Result<Response, HttpError> {
+    if !incoming.from_edge {
+        return Err(OAuthError::not_found().into());
+    }
+    match token::token(State(app), incoming).await {
+        Err(unavailable @ HttpError::Unavailable(_)) => Err(unavailable),
+        Ok(_) | Err(_) => Ok(answer::empty(StatusCode::NO_CONTENT)),
+    }
+}
 
 /// Tells the edge all enabled clients, without their secrets.
 ///

@@ -62,7 +62,8 @@ pub async fn introspect(
     let token = form.one("token").map_err(OAuthError::from)?;
     let hint = form.one("token_type_hint").map_err(OAuthError::from)?;
     let token = token.ok_or(OAuthError::invalid_request("token is missing"))?;
-    let record = client::authenticate(&app, &incoming, &form).await?;
+    let claimed = client::find(&app, &incoming, &form).await?;
+    let record = client::authenticate(&app, &incoming, claimed)?;
     if record.client.is_public() {
         return Err(OAuthError::invalid_client().into());
     }
@@ -117,7 +118,7 @@ async fn of_refresh_token(
     text: &str,
 ) -> Result<Introspection, HttpError> {
     let Ok(token) = RefreshToken::parse(text) else { return Ok(INACTIVE) };
-    if token.verify(&app.token_keys, &client.client_id).is_err() {
+    if token.verify(&app.edge_keys.tokens, &client.client_id, incoming.now).is_err() {
         return Ok(INACTIVE);
     }
     let grant = app.store.find_refresh(&token.grant_id(), &token.digest(), incoming.now).await?;

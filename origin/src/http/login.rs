@@ -7,12 +7,11 @@ use axum::http::header::RETRY_AFTER;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use shared::endpoint::Endpoint;
-use shared::error::{ErrorCode, OAuthError};
-use shared::form::Params;
-use shared::limits::{LOGIN_SESSION_EXPIRES_IN, USERNAME_LEN};
-use shared::page::{LoginPage, LoginProblem};
+use shared::interaction::Interaction;
+use shared::limits::LOGIN_SESSION_EXPIRES_IN;
+use shared::page::LoginProblem;
 use shared::secret::{Sha256Digest, base64url};
-use shared::token_request::Password;
+use shared::sign_in::{LoginForm, SESSION_COOKIE};
 
 use super::answer::{self, HttpError};
 use super::arrival::Incoming;
@@ -20,7 +19,6 @@ use super::logout;
 use super::sign_in::{self, NotSigningIn, SignIn};
 use crate::app::App;
 use crate::clock;
-use crate::grant::interaction::Interaction;
 use crate::login::{self, Login};
 use crate::store::SessionRecord;
 
@@ -42,15 +40,12 @@ async fn page(app: &App, incoming: &Incoming) -> Result<Response, NotSigningIn> 
 
 async fn submitted(app: &App, incoming: &Incoming) -> Result<Response, NotSigningIn> {
     let form = incoming.form()?;
-    incoming.check_same_origin(app.issuer.as_str())?;
+    incoming.check_same_origin(&app.issuer)?;
     let sign_in = sign_in::open(app, incoming, &form).await?;
-    let csrf = form.one("csrf").map_err(OAuthError::from)?;
-    sign_in.transaction.check_csrf(csrf).map_err(|_| {
-        OAuthError::new(ErrorCode::AccessDenied, "the form does not belong to this sign-in")
-    })?;
-    let (username, password) = match credentials(&form)? {
-        Ok(credentials) => credentials,
-        Err((username, problem)) => {
+    let LoginForm { username, password } = sign_in.opened.login_form(&form)?;
+    let password = match password {
+        Ok(password) => password,
+        Err(problem) => {
             return Ok(show(StatusCode::BAD_REQUEST, &sign_in, &username, Some(problem)));
         }
     };
@@ -90,7 +85,7 @@ async fn submitted(app: &App, incoming: &Incoming) -> Result<Response, NotSignin
         }
         Err(not) => not.into_response(app, incoming),
     };
-    let cookie = app.cookies.set(sign_in::SESSION_COOKIE, &handle, None);
+    let cookie = app.cookies.set(SESSION_COOKIE, &handle, None);
     Ok(answer::with_cookies(response, [cookie]))
 }
 
@@ -101,20 +96,21 @@ async fn go_on(
     sign_in: &SignIn,
     session: &SessionRecord,
 ) -> Result<Response, NotSigningIn> {
-    let SignIn { id, transaction, request, client } = sign_in;
+    let SignIn { opened, request, client } = sign_in;
+    let transaction = &opened.transaction;
     replace_session(app, incoming, session).await?;
     if !transaction.expects(&session.user_id.0) {
         return Ok(sign_in::unexpected_user(app, request));
     }
     let started_at = transaction.started_at;
     match sign_in::next(app, incoming, request, client, Some(session), started_at).await? {
-        Interaction::Consent => Ok(sign_in::to_step(Endpoint::Consent, id)),
+        Interaction::Consent => Ok(answer::redirect(&sign_in::step(Endpoint::Consent, sign_in))),
         Interaction::Issue => {
             sign_in::spend(app, incoming, sign_in).await?;
             let response = sign_in::issue_code(app, incoming, request, session).await?;
-            Ok(answer::with_cookies(response, [app.cookies.remove(&id.cookie())]))
+            Ok(answer::with_cookies(response, [app.cookies.remove(&opened.id.cookie())]))
         }
-        Interaction::Login => Ok(sign_in::to_step(Endpoint::Login, id)),
+        Interaction::Login => Ok(answer::redirect(&sign_in::step(Endpoint::Login, sign_in))),
         Interaction::Refuse(error) => {
             Ok(answer::error_redirect(&request.refuse(error), &app.issuer))
         }
@@ -137,36 +133,12 @@ async fn replace_session(
     Ok(app.store.link_grants(&session.digest, &grants, incoming.now).await?)
 }
 
-type Credentials = Result<(String, Password), (String, LoginProblem)>;
-
-/// Reads what was typed; fields that were left empty are a problem to show.
-fn credentials(form: &Params) -> Result<Credentials, OAuthError> {
-    let username = form.one("username")?.unwrap_or_default();
-    let password = form.one("password")?.unwrap_or_default();
-    if username.is_empty() || password.is_empty() {
-        let missing =
-            LoginProblem::Missing { username: username.is_empty(), password: password.is_empty() };
-        return Ok(Err((username.to_owned(), missing)));
-    }
-    if username.len() > USERNAME_LEN {
-        return Err(OAuthError::invalid_request("the username is too long"));
-    }
-    Ok(Ok((username.to_owned(), Password::parse(password)?)))
-}
-
 fn show(
     status: StatusCode,
     sign_in: &SignIn,
     username: &str,
     problem: Option<LoginProblem>,
 ) -> Response {
-    let page = LoginPage {
-        client_name: &sign_in.client.client_name,
-        tx: sign_in.id.as_str(),
-        csrf: sign_in.transaction.csrf(),
-        username,
-        problem,
-        form_targets: &sign_in::form_targets(&sign_in.request, &sign_in.client),
-    };
-    answer::page(status, page.render())
+    let SignIn { opened, request, client } = sign_in;
+    answer::page(status, opened.login_page(client, request, username, problem))
 }

@@ -13,10 +13,11 @@ use shared::jwt::{JwtRefused, Typ};
 use shared::logout::LogoutRequest;
 use shared::page::{FormTarget, LogoutPage, SignedOutPage};
 use shared::secret::{Sha256Digest, base64url, same_bytes};
+use shared::sign_in::SESSION_COOKIE;
 
 use super::answer::{self, HttpError};
 use super::arrival::Incoming;
-use super::sign_in::{self, SESSION_COOKIE};
+use super::sign_in;
 use crate::app::App;
 
 /// Ends the login session, and the grants that were begun under it without `offline_access`.
@@ -93,7 +94,7 @@ fn confirmed(
 ) -> Result<bool, OAuthError> {
     let csrf = params.one("csrf")?.filter(|_| incoming.method == Method::POST);
     let Some(csrf) = csrf else { return Ok(false) };
-    incoming.check_same_origin(app.issuer.as_str())?;
+    incoming.check_same_origin(&app.issuer)?;
     if same_bytes(csrf.as_bytes(), csrf_of(app, session).as_bytes()) {
         Ok(true)
     } else {

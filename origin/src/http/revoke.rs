@@ -29,16 +29,17 @@ pub async fn revoke(
     let token = form.one("token").map_err(OAuthError::from)?;
     form.one("token_type_hint").map_err(OAuthError::from)?;
     let token = token.ok_or(OAuthError::invalid_request("token is missing"))?;
-    let record = client::authenticate(&app, &incoming, &form).await?;
+    let claimed = client::find(&app, &incoming, &form).await?;
+    let record = client::authenticate(&app, &incoming, claimed)?;
     let client_id = &record.client.client_id;
     if let Ok(refresh_token) = RefreshToken::parse(token) {
-        if refresh_token.verify(&app.token_keys, client_id).is_ok() {
+        if refresh_token.verify(&app.edge_keys.tokens, client_id, incoming.now).is_ok() {
             app.store.revoke_grant(&refresh_token.grant_id(), incoming.now).await?;
         }
     } else if let Some(access_token) = protected::verify(&app, &incoming, token)
         && access_token.claims.client_id == client_id.as_str()
     {
-        app.store.revoke_access(&access_token.jti).await?;
+        app.store.revoke_access(&access_token.jti, incoming.now).await?;
     }
     Ok(answer::empty(StatusCode::OK))
 }

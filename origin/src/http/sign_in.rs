@@ -1,34 +1,29 @@
 //! What authorize, login and consent have in common: sessions, transactions, and the step that
 //! comes next.
 
+use axum::http::StatusCode;
 use axum::response::Response;
 use shared::authorize::{AuthorizationRequest, AuthorizeError};
-use shared::client::Client;
+use shared::client::{Client, ClientId};
 use shared::code::{AuthorizationCode, CodeBinding};
 use shared::endpoint::Endpoint;
 use shared::error::{ErrorCode, OAuthError};
 use shared::form::Params;
-use shared::limits::{CODE_EXPIRES_IN, TRANSACTION_KEPT_IN, TRANSACTIONS};
-use shared::page::{BackLink, ErrorKind, ErrorPage, FormTarget};
+use shared::interaction::{self, Interaction, Standing};
+use shared::limits::CODE_EXPIRES_IN;
 use shared::secret::Sha256Digest;
-use shared::transaction::{self, Transaction, TransactionError, TransactionId};
+use shared::sign_in::{self, Cookies, Opened, Over, Randomness, SESSION_COOKIE};
 
 use super::answer::{self, HttpError};
 use super::arrival::Incoming;
 use crate::app::App;
 use crate::clock;
-use crate::grant::interaction::{self, Interaction, Standing};
 use crate::store::{CodeRecord, Once, SessionRecord};
-
-/// Base name of the login session's cookie.
-pub const SESSION_COOKIE: &str = "cadence_session";
 
 /// A sign-in under way: the browser's transaction, opened, its request valid again.
 pub struct SignIn {
-    /// The transaction's identifier.
-    pub id: TransactionId,
-    /// The transaction.
-    pub transaction: Transaction,
+    /// The transaction and its identifier.
+    pub opened: Opened,
     /// Its request, validated against the client as it is now.
     pub request: AuthorizationRequest,
     /// The client.
@@ -41,11 +36,13 @@ pub enum NotSigningIn {
     Error(HttpError),
     /// The transaction is over or was lost: said on a page that leads on where it can.
     Over {
-        /// The request with which the user can begin again, when it is known.
-        query: Option<String>,
+        /// What is known of the transaction.
+        over: Over,
+        /// The client that stands in the URL.
+        client: Option<Box<Client>>,
     },
-    /// Somebody has to log in first.
-    LogIn(TransactionId),
+    /// Somebody has to log in first: sent to this location.
+    LogIn(String),
     /// Said to the client.
     Redirect(Box<shared::authorize::ErrorRedirect>),
 }
@@ -63,8 +60,11 @@ impl NotSigningIn {
         match self {
             Self::Error(error) => error.on_page(&incoming.request_id),
             Self::Redirect(error) => answer::error_redirect(&error, &app.issuer),
-            Self::LogIn(id) => to_step(Endpoint::Login, &id),
-            Self::Over { query } => over(app, incoming, query.as_deref()),
+            Self::LogIn(location) => answer::redirect(&location),
+            Self::Over { over, client } => {
+                let page = over.page(client.as_deref(), &app.issuer, &incoming.request_id);
+                answer::page(StatusCode::BAD_REQUEST, page)
+            }
         }
     }
 }
@@ -94,18 +94,28 @@ pub fn session_digest(app: &App, incoming: &Incoming) -> Option<Sha256Digest> {
 /// # Errors
 /// [`NotSigningIn`].
 pub async fn open(app: &App, incoming: &Incoming, params: &Params) -> Result<SignIn, NotSigningIn> {
-    let id = params.one("tx").map_err(OAuthError::from)?.and_then(TransactionId::parse);
-    let id = id.ok_or(NotSigningIn::Over { query: None })?;
-    let cookie = app.cookies.find(incoming.cookies(), &id.cookie());
-    let transaction =
-        Transaction::open(&app.transaction_seal, &id, cookie, incoming.now).map_err(|error| {
-            match error {
-                TransactionError::Expired { query } => NotSigningIn::Over { query: Some(query) },
-                _ => NotSigningIn::Over { query: None },
-            }
-        })?;
-    let (client, request) = validate(app, &Params::parse(transaction.query.as_bytes())?).await?;
-    Ok(SignIn { id, transaction, request, client })
+    let headers: Vec<&str> = incoming.cookies().collect();
+    let opened = match cookies(app).open(&headers, params, incoming.now)? {
+        Ok(opened) => opened,
+        Err(over) => return Err(lost(app, params, over).await),
+    };
+    let query = Params::parse(opened.transaction.query.as_bytes())?;
+    let (client, request) = validate(app, &query).await?;
+    Ok(SignIn { opened, request, client })
+}
+
+/// Names the client of a transaction that is over, as far as the URL tells.
+async fn lost(app: &App, params: &Params, over: Over) -> NotSigningIn {
+    let id = params.one("client_id").ok().flatten().and_then(|id| ClientId::parse(id).ok());
+    let record = match id {
+        Some(id) => app.known.client(&id).await.ok().flatten(),
+        None => None,
+    };
+    NotSigningIn::Over { over, client: record.map(|record| Box::new(record.client.clone())) }
+}
+
+fn cookies(app: &App) -> Cookies<'_> {
+    Cookies { policy: app.cookies, keys: &app.edge_keys.transactions }
 }
 
 /// Validates an authorization request against its client.
@@ -161,43 +171,12 @@ pub fn begin(
     expected_sub: Option<String>,
     step: Endpoint,
 ) -> Response {
-    let id = TransactionId::new(clock::random());
-    let transaction = Transaction::begin(request, expected_sub, clock::random(), incoming.now);
-    let Ok(sealed) = transaction.seal(&app.transaction_seal, &id, clock::random()) else {
-        let error = OAuthError::invalid_request("the request is too large");
-        return answer::error_redirect(&request.refuse(error), &app.issuer);
-    };
-    let removed = given_way(app, incoming).into_iter().map(|name| app.cookies.remove(&name));
-    let set = app.cookies.set(&id.cookie(), &sealed, Some(TRANSACTION_KEPT_IN));
-    answer::with_cookies(to_step(step, &id), removed.chain([set]))
-}
-
-/// Names the cookies of transactions that make room for one more: those that cannot be opened any
-/// more, and the oldest beyond [`TRANSACTIONS`].
-fn given_way(app: &App, incoming: &Incoming) -> Vec<String> {
-    let names = app.cookies.suffixes(incoming.cookies(), transaction::COOKIE);
-    let (mut live, mut removed) = (Vec::new(), Vec::new());
-    for suffix in names {
-        let name = format!("{}{suffix}", transaction::COOKIE);
-        let cookie = app.cookies.find(incoming.cookies(), &name);
-        let opened = TransactionId::parse(suffix).and_then(|id| {
-            Transaction::open(&app.transaction_seal, &id, cookie, incoming.now).ok()
-        });
-        match opened {
-            Some(transaction) => live.push((transaction.started_at, name)),
-            None => removed.push(name),
-        }
+    let random = Randomness { id: clock::random(), csrf: clock::random(), nonce: clock::random() };
+    let headers: Vec<&str> = incoming.cookies().collect();
+    match cookies(app).begin(&headers, request, expected_sub, step, &random, incoming.now) {
+        Ok(begun) => answer::with_cookies(answer::redirect(&begun.location), begun.set_cookies),
+        Err(error) => answer::error_redirect(&request.refuse(error), &app.issuer),
     }
-    live.sort();
-    let too_many = (live.len() + 1).saturating_sub(TRANSACTIONS);
-    removed.extend(live.into_iter().take(too_many).map(|(_, name)| name));
-    removed
-}
-
-/// Sends the browser to a step of its transaction.
-#[must_use]
-pub fn to_step(step: Endpoint, id: &TransactionId) -> Response {
-    answer::redirect(&format!("{}?tx={}", step.path(), id.as_str()))
 }
 
 /// Completes a transaction, once.
@@ -205,12 +184,22 @@ pub fn to_step(step: Endpoint, id: &TransactionId) -> Response {
 /// # Errors
 /// [`NotSigningIn::Over`] when it was completed before; unavailable.
 pub async fn spend(app: &App, incoming: &Incoming, sign_in: &SignIn) -> Result<(), NotSigningIn> {
-    let digest = Sha256Digest::of(sign_in.id.as_str().as_bytes());
-    let end = sign_in.transaction.expires_at();
+    let Opened { id, transaction } = &sign_in.opened;
+    let digest = Sha256Digest::of(id.as_str().as_bytes());
+    let end = transaction.expires_at();
     match app.store.spend_transaction(&digest, end, incoming.now).await.map_err(HttpError::from)? {
         Once::First => Ok(()),
-        Once::Again => Err(NotSigningIn::Over { query: Some(sign_in.transaction.query.clone()) }),
+        Once::Again => Err(NotSigningIn::Over {
+            over: Over { query: Some(transaction.query.clone()) },
+            client: Some(Box::new(sign_in.client.clone())),
+        }),
     }
+}
+
+/// Returns where a step of a sign-in is.
+#[must_use]
+pub fn step(step: Endpoint, sign_in: &SignIn) -> String {
+    sign_in::location(step, &sign_in.opened.id, &sign_in.request)
 }
 
 /// Tells the client that somebody else than the user it expects is logged in.
@@ -239,7 +228,7 @@ pub async fn issue_code(
         code_challenge: request.code_challenge.clone(),
     };
     let now = incoming.now;
-    let code = AuthorizationCode::issue(&app.token_keys, clock::random(), now, &binding);
+    let code = AuthorizationCode::issue(&app.edge_keys.tokens, clock::random(), now, &binding);
     let record = CodeRecord {
         grant_id: code.grant_id(),
         digest: code.digest(),
@@ -271,34 +260,4 @@ pub fn unavailable(
         return answer::error_redirect(&request.refuse(told), &app.issuer);
     }
     error.on_page(&incoming.request_id)
-}
-
-/// Lists where the forms of a client's sign-in may lead to.
-#[must_use]
-pub fn form_targets(request: &AuthorizationRequest, client: &Client) -> Vec<FormTarget> {
-    let registered = client.redirect_uris.iter().map(shared::redirect_uri::RedirectUri::as_str);
-    let mut targets: Vec<FormTarget> = Vec::new();
-    let origins = client.cors_origins.iter().map(shared::cors::WebOrigin::as_str);
-    for uri in std::iter::once(request.redirect_uri.as_str()).chain(registered).chain(origins) {
-        if let Ok(target) = FormTarget::parse(uri)
-            && targets.iter().all(|known| known.as_str() != target.as_str())
-        {
-            targets.push(target);
-        }
-    }
-    targets
-}
-
-fn over(app: &App, incoming: &Incoming, query: Option<&str>) -> Response {
-    let again =
-        query.map(|query| app.issuer.url(&format!("{}?{query}", Endpoint::Authorize.path())));
-    let kind = ErrorKind::Expired;
-    let page = ErrorPage {
-        kind,
-        sentence: kind.sentence(),
-        code: ErrorCode::InvalidRequest.as_str(),
-        request_id: &incoming.request_id,
-        back: again.as_deref().and_then(|uri| BackLink::parse("the sign-in", uri).ok()),
-    };
-    answer::page(axum::http::StatusCode::BAD_REQUEST, page.render())
 }

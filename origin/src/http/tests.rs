@@ -431,12 +431,12 @@ async fn only_a_signing_edge_sees_the_snapshot() {
     let statement =
         EdgeStatement { signed_at: clock::now(), nonce: clock::random(), client_address: None };
     let parts = |target| RequestParts { method: "GET", target, body: Sha256Digest::of(b"") };
-    let signed = statement.sign(&server.app.edge_key, &parts("/internal/clients"));
+    let signed = statement.sign(&server.app.edge_keys.requests, &parts("/internal/clients"));
     let answer = server.get("/internal/clients", &[("cadence-edge", &signed)]).await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.json()["clients"].as_array().unwrap().len(), 2);
     assert!(!answer.body.contains("secret\""), "{}", answer.body);
-    let other = statement.sign(&server.app.edge_key, &parts("/oauth2/jwks"));
+    let other = statement.sign(&server.app.edge_keys.requests, &parts("/oauth2/jwks"));
     let refused = server.get("/internal/clients", &[("cadence-edge", &other)]).await;
     assert_eq!(refused.status, 403);
 }

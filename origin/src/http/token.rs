@@ -6,11 +6,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use shared::client::Client;
-use shared::code::AuthorizationCode;
-use shared::pkce::CodeVerifier;
 use shared::scope::Scope;
 use shared::token::RefreshToken;
-use shared::token_request::{Password, TokenRequest};
+use shared::token_request::{Password, ProvenCode, ProvenRequest, TokenRequest};
 
 use super::answer::{self, HttpError};
 use super::arrival::Incoming;
@@ -24,24 +22,29 @@ use crate::store::GrantRecord;
 
 /// Issues tokens.
 ///
-/// Checks, in order: the form, the client, its right to the grant, then the grant itself.
+/// Checks, in order: the form, the client, what a code or refresh token proves by itself, the
+/// client's secret and its right to the grant, then the grant itself. The proof comes before the
+/// secret, so that the edge, which does not know secrets, gives the same answer to what it refuses.
 ///
 /// # Errors
 /// Those of RFC 6749 §5.2; throttled; unavailable.
 pub async fn token(State(app): State<Arc<App>>, incoming: Incoming) -> Result<Response, HttpError> {
     let form = client::form(&incoming)?;
     let request = TokenRequest::parse(&form)?;
-    let record = client::authenticate(&app, &incoming, &form).await?;
+    let grant_type = request.grant_type();
+    let claimed = client::find(&app, &incoming, &form).await?;
+    let client_id = &claimed.record.client.client_id;
+    let proven = request.prove(&app.edge_keys.tokens, client_id, incoming.now);
+    let proven = proven.map_err(Denied::from)?;
+    let record = client::authenticate(&app, &incoming, claimed)?;
     let client = &record.client;
-    client.may_use(request.grant_type())?;
-    let tokens = match request {
-        TokenRequest::AuthorizationCode { code, redirect_uri, code_verifier } => {
-            by_code(&app, &incoming, client, &code, redirect_uri, code_verifier).await?
-        }
-        TokenRequest::RefreshToken { refresh_token, scope } => {
+    client.may_use(grant_type)?;
+    let tokens = match proven {
+        ProvenRequest::AuthorizationCode(code) => by_code(&app, &incoming, client, &code).await?,
+        ProvenRequest::RefreshToken { refresh_token, scope } => {
             by_refresh_token(&app, &incoming, client, &refresh_token, scope).await?
         }
-        TokenRequest::Password { username, password, scope } => {
+        ProvenRequest::Password { username, password, scope } => {
             by_password(&app, &incoming, client, &username, password, scope).await?
         }
     };
@@ -52,20 +55,13 @@ async fn by_code(
     app: &App,
     incoming: &Incoming,
     client: &Client,
-    code: &AuthorizationCode,
-    redirect_uri: Option<String>,
-    code_verifier: Option<CodeVerifier>,
+    code: &ProvenCode,
 ) -> Result<TokenResponse, HttpError> {
     let now = incoming.now;
-    let (redemption, refresh_token) = authorization_code::present(
-        &app.token_keys,
-        client,
-        code,
-        redirect_uri,
-        code_verifier.as_ref(),
-        clock::random(),
-        now,
-    )?;
+    let status = app.statuses.take(now).await?;
+    let keys = &app.edge_keys.tokens;
+    let (redemption, refresh_token) =
+        authorization_code::present(keys, client, code, clock::random(), status, now);
     let redeemed = app.store.redeem_code(&redemption, now).await?;
     let (grant, access, nonce) = authorization_code::judge(redeemed)?;
     check_user(app, incoming, &grant).await?;
@@ -87,10 +83,12 @@ async fn by_refresh_token(
     scope: Option<Scope>,
 ) -> Result<TokenResponse, HttpError> {
     let now = incoming.now;
-    let (rotation, successor) =
-        refresh_token::present(&app.token_keys, client, presented, scope.clone(), now)?;
+    let status = app.statuses.take(now).await?;
+    let keys = &app.edge_keys.tokens;
+    let (rotation, successors) =
+        refresh_token::present(keys, client, presented, scope.clone(), status, now)?;
     let rotated = app.store.rotate_refresh(&rotation, now).await?;
-    let (grant, access) = refresh_token::judge(rotated, &successor)?;
+    let (grant, access, successor) = refresh_token::judge(rotated, successors)?;
     check_user(app, incoming, &grant).await?;
     let issuance = Issuance {
         grant: &grant,
@@ -119,8 +117,10 @@ async fn by_password(
         Login::Throttled { retry_in } => return Err(HttpError::Throttled { retry_in }),
     };
     let random = [clock::random(), clock::random()];
+    let status = app.statuses.take(now).await?;
+    let keys = &app.edge_keys.tokens;
     let (new, refresh_token) =
-        password::begin(&app.token_keys, client, user.user_id, scope, random, now);
+        password::begin(keys, client, user.user_id, scope, random, status, now);
     let access = app.store.put_grant(&new, now).await?;
     let issuance = Issuance {
         grant: &new.grant,

@@ -7,16 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use shared::client::ClientId;
-use shared::limits::{LOGIN_SESSION_IDLE_IN, REFRESH_GRACE_IN};
+use shared::limits::{LOGIN_SESSION_IDLE_IN, REFRESH_GRACE_IN, STATUS_BLOCK_LEN, STATUS_LIST_LEN};
 use shared::scope::Scope;
 use shared::secret::Sha256Digest;
+use shared::status_list::{Bits, StatusIndex, StatusList, StatusListId};
 use shared::time::UnixTime;
 use shared::token::{GrantId, Jti};
 use tokio::task::JoinSet;
 
 use super::{
     AccessRow, Attempt, CodeRecord, CodeRedemption, GrantRecord, NewGrant, Once, Redeemed,
-    RefreshRotation, Rotated, SessionRecord, Store, UserId,
+    RefreshRotation, Rotated, SessionRecord, StatusBlock, Store, UserId,
 };
 
 /// Runs a macro with the name of every function of the contract.
@@ -60,6 +61,11 @@ macro_rules! for_each_promise {
             access_token_ends
             access_token_of_the_previous_generation_ends_with_the_grace
             access_token_is_revoked_alone
+            statuses_are_reserved_once
+            status_list_is_found_and_others_are_not
+            status_of_a_token_is_set_when_it_is_revoked
+            statuses_of_a_grant_are_set_however_it_is_revoked
+            statuses_of_many_tokens_are_set
             attempts_are_limited_within_their_window
             attempts_are_returned
             attempts_are_forgotten
@@ -70,6 +76,7 @@ macro_rules! for_each_promise {
             race_of_redemption_and_revocation_leaves_nothing_alive
             race_of_attempts_keeps_the_limit
             race_of_transactions_has_one_first
+            race_of_reservations_has_no_overlap
         }
     };
 }
@@ -168,7 +175,7 @@ pub async fn code_begins_its_grant_once(store: &AnyStore) {
     code.nonce = Some("n-0S6_WzA2Mj".to_owned());
     store.put_code(&code, NOW).await.unwrap();
     let redeemed = store.redeem_code(&party.redemption(), NOW.plus(CODE_IN - 1)).await.unwrap();
-    let access = AccessRow { jti: party.jti(1), expires_at: NOW.plus(ACCESS_IN) };
+    let access = party.first_access();
     let (grant, nonce) = (party.grant(), code.nonce);
     assert_eq!(redeemed, Redeemed::Once { grant: grant.clone(), nonce, access });
     assert_eq!(found_access(store, &party, 1, NOW).await, Some(grant));
@@ -262,7 +269,7 @@ pub async fn code_of_a_revoked_grant_is_missing(store: &AnyStore) {
 pub async fn grant_begins_without_a_code(store: &AnyStore) {
     let party = Party::new(store).await;
     let access = store.put_grant(&party.new_grant(), NOW).await.unwrap();
-    assert_eq!(access, AccessRow { jti: party.jti(1), expires_at: NOW.plus(ACCESS_IN) });
+    assert_eq!(access, party.first_access());
     assert_eq!(found_access(store, &party, 1, NOW).await, Some(party.grant()));
     assert!(matches!(rotate(store, &party, 1, NOW).await, Rotated::Next { .. }));
 
@@ -314,7 +321,8 @@ pub async fn refresh_rotates_generation_by_generation(store: &AnyStore) {
     for generation in 1..=5 {
         let now = NOW.plus(u64::from(generation) * 100);
         let jti = party.jti(u64::from(generation) + 1);
-        let access = AccessRow { jti, expires_at: now.plus(ACCESS_IN) };
+        let status = party.status(generation + 1);
+        let access = AccessRow { jti, expires_at: now.plus(ACCESS_IN), status };
         let rotated = rotate(store, &party, generation, now).await;
         assert_eq!(rotated, Rotated::Next { grant: party.grant(), access });
         assert_eq!(found_access(store, &party, jti.number, now).await, Some(party.grant()));
@@ -348,7 +356,8 @@ pub async fn refresh_is_repeated_within_the_grace(store: &AnyStore) {
     rotate(store, &party, 1, NOW).await;
     for (number, later) in [(3, 0), (4, 1), (5, REFRESH_GRACE_IN)] {
         let now = NOW.plus(later);
-        let access = AccessRow { jti: party.jti(number), expires_at: now.plus(ACCESS_IN) };
+        let (jti, status) = (party.jti(number), party.status(2));
+        let access = AccessRow { jti, expires_at: now.plus(ACCESS_IN), status };
         let (grant, current) = (party.grant(), party.token(2));
         let repeated = rotate(store, &party, 1, now).await;
         assert_eq!(repeated, Rotated::Repeated { grant, access, current });
@@ -530,12 +539,89 @@ pub async fn access_token_is_revoked_alone(store: &AnyStore) {
     let party = Party::begun(store).await;
     rotate(store, &party, 1, NOW).await;
     for _ in 0..2 {
-        store.revoke_access(&party.jti(2)).await.unwrap();
+        store.revoke_access(&party.jti(2), NOW).await.unwrap();
         assert_eq!(found_access(store, &party, 2, NOW).await, None);
     }
     assert!(found_access(store, &party, 1, NOW).await.is_some());
     assert!(matches!(rotate(store, &party, 2, NOW).await, Rotated::Next { .. }));
-    store.revoke_access(&Jti { grant_id: next_grant_id(), number: u64::MAX }).await.unwrap();
+    let unknown = Jti { grant_id: next_grant_id(), number: u64::MAX };
+    store.revoke_access(&unknown, NOW).await.unwrap();
+}
+
+pub async fn statuses_are_reserved_once(store: &AnyStore) {
+    let mut reserved = std::collections::HashSet::new();
+    let mut lists = std::collections::HashSet::new();
+    // One block more than a list has: wherever the first one lay, a new list has begun.
+    for _ in 0..=STATUS_LIST_LEN / STATUS_BLOCK_LEN {
+        let StatusBlock { list, first } = reserve(store).await;
+        assert!(first + STATUS_BLOCK_LEN <= STATUS_LIST_LEN, "{first}");
+        assert_eq!(first % STATUS_BLOCK_LEN, 0);
+        assert!(reserved.insert((list, first)), "{first} was reserved twice");
+        lists.insert(list);
+    }
+    assert!((2..=3).contains(&lists.len()), "{}", lists.len());
+}
+
+pub async fn status_list_is_found_and_others_are_not(store: &AnyStore) {
+    let list = reserve(store).await.list;
+    let bits = store.find_status_list(&list, NOW).await.unwrap().unwrap();
+    assert_eq!(bits.len(), STATUS_LIST_LEN as usize / 8);
+    assert_eq!(store.find_status_list(&new_list(), NOW).await.unwrap(), None);
+}
+
+pub async fn status_of_a_token_is_set_when_it_is_revoked(store: &AnyStore) {
+    let party = begin_with_statuses(store).await;
+    rotate(store, &party, 1, NOW).await;
+    assert_eq!(statuses(store, &party).await, [0, 0, 0, 0]);
+    for _ in 0..2 {
+        store.revoke_access(&party.jti(2), NOW).await.unwrap();
+        assert_eq!(statuses(store, &party).await, [0, 1, 0, 0]);
+    }
+    store.revoke_grant(&party.grant_id, NOW).await.unwrap();
+    assert_eq!(statuses(store, &party).await, [1, 1, 0, 0]);
+}
+
+pub async fn statuses_of_a_grant_are_set_however_it_is_revoked(store: &AnyStore) {
+    for way in ["revoked", "code replayed", "refresh token reused"] {
+        let party = begin_with_statuses(store).await;
+        rotate(store, &party, 1, NOW).await;
+        rotate(store, &party, 2, NOW).await;
+        assert_eq!(statuses(store, &party).await, [0, 0, 0, 0], "{way}");
+        match way {
+            "revoked" => store.revoke_grant(&party.grant_id, NOW).await.unwrap(),
+            "code replayed" => {
+                let redeemed = store.redeem_code(&party.redemption(), NOW).await.unwrap();
+                assert_eq!(redeemed, Redeemed::Replayed);
+            }
+            _ => assert_eq!(rotate(store, &party, 1, NOW).await, Rotated::Reused),
+        }
+        assert_eq!(statuses(store, &party).await, [1, 1, 1, 0], "{way}");
+        store.revoke_grant(&party.grant_id, NOW).await.unwrap();
+        assert_eq!(statuses(store, &party).await, [1, 1, 1, 0], "{way}, and once more");
+    }
+}
+
+pub async fn statuses_of_many_tokens_are_set(store: &AnyStore) {
+    let party = begin_with_statuses(store).await;
+    let StatusIndex { list, idx: first } = party.status(1);
+    // Of the same generation: each is good for as long as any other.
+    for _ in 0..200 {
+        rotate(store, &party, 1, NOW).await;
+    }
+    let idx = first + 500;
+    let status = StatusIndex { list, idx };
+    let rotation = RefreshRotation { status, ..party.rotation(1, NOW) };
+    store.rotate_refresh(&rotation, NOW).await.unwrap();
+    // The newest and the oldest, with a gap of tokens that were revoked alone.
+    for number in 100..140 {
+        store.revoke_access(&party.jti(number), NOW).await.unwrap();
+    }
+    store.revoke_grant(&party.grant_id, NOW).await.unwrap();
+    assert_eq!(statuses(store, &party).await, [1, 1, 0, 0]);
+    let bits = store.find_status_list(&list, NOW).await.unwrap().unwrap();
+    let list = StatusList::new(Bits::One, bits);
+    let set = (0..STATUS_BLOCK_LEN).filter(|at| list.status(first + at) == Some(1)).count();
+    assert_eq!((list.status(idx), set), (Some(1), 3), "and no other");
 }
 
 pub async fn attempts_are_limited_within_their_window(store: &AnyStore) {
@@ -691,12 +777,25 @@ pub async fn race_of_transactions_has_one_first(store: &AnyStore) {
     assert_eq!(results.iter().filter(|result| **result == Once::First).count(), 1);
 }
 
+pub async fn race_of_reservations_has_no_overlap(store: &AnyStore) {
+    let blocks = race(RACERS, |_| {
+        let store = store.clone();
+        async move { reserve(&store).await }
+    })
+    .await;
+    let all: std::collections::HashSet<_> =
+        blocks.iter().map(|block| (block.list, block.first)).collect();
+    assert_eq!(all.len(), blocks.len());
+}
+
 /// A user, a client and the grant between them.
 #[derive(Clone, Debug)]
 pub struct Party {
     /// The grant.
     pub grant_id: GrantId,
     session: Sha256Digest,
+    /// Where the statuses of its access tokens are; `None` for a list that is in no store.
+    block: Option<StatusBlock>,
 }
 
 impl Party {
@@ -713,7 +812,7 @@ impl Party {
     }
 
     fn under(session: &SessionRecord) -> Self {
-        Self { grant_id: next_grant_id(), session: session.digest }
+        Self { grant_id: next_grant_id(), session: session.digest, block: None }
     }
 
     async fn begin(&self, store: &AnyStore) {
@@ -725,6 +824,19 @@ impl Party {
     /// The access token of this number.
     pub(crate) fn jti(&self, number: u64) -> Jti {
         Jti { grant_id: self.grant_id, number }
+    }
+
+    /// The place of the access token of this generation in a status list.
+    fn status(&self, generation: u32) -> StatusIndex {
+        let unknown = StatusListId::parse(&self.grant_id.to_string()).unwrap();
+        let StatusBlock { list, first } =
+            self.block.unwrap_or(StatusBlock { list: unknown, first: 0 });
+        StatusIndex { list, idx: first + generation - 1 }
+    }
+
+    /// The row of the first access token.
+    fn first_access(&self) -> AccessRow {
+        AccessRow { jti: self.jti(1), expires_at: NOW.plus(ACCESS_IN), status: self.status(1) }
     }
 
     /// The digest of the refresh token of this generation.
@@ -750,6 +862,7 @@ impl Party {
             grant: self.grant(),
             refresh: Some(self.token(1)),
             access_expires_at: NOW.plus(ACCESS_IN),
+            status: self.status(1),
             refresh_idle_in: IDLE_IN,
         }
     }
@@ -781,6 +894,7 @@ impl Party {
             client_id,
             refresh: Some(self.token(1)),
             access_expires_at: NOW.plus(ACCESS_IN),
+            status: self.status(1),
             grant_expires_at: NOW.plus(GRANT_IN),
             refresh_idle_in: IDLE_IN,
         }
@@ -796,6 +910,7 @@ impl Party {
             client_id: client("web"),
             scope: None,
             access_expires_at: now.plus(ACCESS_IN),
+            status: self.status(generation + 1),
             refresh_idle_in: IDLE_IN,
         }
     }
@@ -816,6 +931,33 @@ pub async fn put_session(store: &AnyStore, expires_in: u64) -> SessionRecord {
 /// Rotates the refresh token of this generation.
 pub async fn rotate(store: &AnyStore, party: &Party, generation: u32, now: UnixTime) -> Rotated {
     store.rotate_refresh(&party.rotation(generation, now), now).await.unwrap()
+}
+
+/// Makes a party whose grant has begun, and whose access tokens are in a status list.
+pub async fn begin_with_statuses(store: &AnyStore) -> Party {
+    let party = Party { block: Some(reserve(store).await), ..Party::new(store).await };
+    party.begin(store).await;
+    party
+}
+
+/// Reserves a block of statuses.
+pub async fn reserve(store: &AnyStore) -> StatusBlock {
+    store.reserve_statuses(&new_list(), NOW).await.unwrap()
+}
+
+/// The statuses of a party's access tokens of the first four generations.
+async fn statuses(store: &AnyStore, party: &Party) -> [u8; 4] {
+    let list = party.status(1).list;
+    let bits = store.find_status_list(&list, NOW).await.unwrap().unwrap();
+    let list = StatusList::new(Bits::One, bits);
+    [1, 2, 3, 4].map(|generation| list.status(party.status(generation).idx).unwrap())
+}
+
+/// An identifier that no list has.
+fn new_list() -> StatusListId {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&unique().to_be_bytes());
+    StatusListId::from_bytes(bytes)
 }
 
 async fn found_access(

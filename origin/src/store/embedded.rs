@@ -2,6 +2,10 @@
 //!
 //! Whatever decides and writes does both in one transaction of the only connection that writes.
 
+mod statuses;
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
 
 use async_trait::async_trait;
@@ -12,14 +16,15 @@ use shared::client::ClientId;
 use shared::limits::LOGIN_SESSION_IDLE_IN;
 use shared::scope::Scope;
 use shared::secret::Sha256Digest;
+use shared::status_list::StatusListId;
 use shared::time::UnixTime;
 use shared::token::{GrantId, Jti};
 
 use super::sqlite_file::{BEGIN_WRITE, SqliteFile};
 use super::{
     AccessRow, Attempt, CodeRecord, CodeRedemption, Ends, Generations, GrantRecord, NewGrant, Once,
-    Presented, ROW_LEEWAY, Redeemed, RefreshRotation, Rotated, SessionRecord, Store, StoreError,
-    UserId,
+    Presented, ROW_LEEWAY, Redeemed, RefreshRotation, Rotated, SessionRecord, StatusBlock, Store,
+    StoreError, UserId,
 };
 
 /// Rows of one kind that one transaction of [`Embedded::sweep`] deletes at most, so that no
@@ -48,7 +53,7 @@ impl Embedded {
     /// # Errors
     /// When the database cannot be written.
     pub async fn sweep(&self, now: UnixTime) -> Result<(), StoreError> {
-        const ENDED: [&str; 7] = [
+        const ENDED: [&str; 8] = [
             "DELETE FROM access_tokens WHERE (grant_id, number) IN \
              (SELECT grant_id, number FROM access_tokens WHERE expires_at < ? LIMIT ?)",
             "DELETE FROM codes WHERE grant_id IN \
@@ -63,6 +68,8 @@ impl Embedded {
              (SELECT digest FROM transactions WHERE expires_at < ? LIMIT ?)",
             "DELETE FROM attempts WHERE digest IN \
              (SELECT digest FROM attempts WHERE expires_at < ? LIMIT ?)",
+            "DELETE FROM status_lists WHERE list IN \
+             (SELECT list FROM status_lists WHERE expires_at < ? LIMIT ?)",
         ];
         let ended_at = integer(now.minus(ROW_LEEWAY).as_secs())?;
         for statement in ENDED {
@@ -264,8 +271,12 @@ impl Store for Embedded {
             expires_at: ends.grant,
         };
         let refresh = redemption.refresh.as_ref();
-        let access =
-            begin_grant(&mut transaction, &grant, Some(digest), refresh, &ends, now).await?;
+        let access = AccessRow {
+            jti: Jti { grant_id: *grant_id, number: 1 },
+            expires_at: ends.access,
+            status: redemption.status,
+        };
+        begin_grant(&mut transaction, &grant, Some(digest), refresh, &ends, &access, now).await?;
         let nonce = row.try_get("nonce")?;
         transaction.commit().await?;
         Ok(Redeemed::Once { grant, nonce, access })
@@ -275,8 +286,13 @@ impl Store for Embedded {
         let (grant, refresh) = (&new.grant, new.refresh.as_ref());
         let ends =
             Ends::of(refresh, new.access_expires_at, grant.expires_at, new.refresh_idle_in, now);
+        let access = AccessRow {
+            jti: Jti { grant_id: grant.grant_id, number: 1 },
+            expires_at: ends.access,
+            status: new.status,
+        };
         let mut transaction = self.begin().await?;
-        let access = begin_grant(&mut transaction, grant, None, refresh, &ends, now).await?;
+        begin_grant(&mut transaction, grant, None, refresh, &ends, &access, now).await?;
         transaction.commit().await?;
         Ok(access)
     }
@@ -312,7 +328,7 @@ impl Store for Embedded {
         let GrantRow { grant, generations, numbers, .. } = row;
         let jti = Jti { grant_id: *grant_id, number: numbers + 1 };
         let expires_at = rotation.access_expires_at.min(grant.expires_at);
-        let access = AccessRow { jti, expires_at };
+        let access = AccessRow { jti, expires_at, status: rotation.status };
         let repeated = generations.current.filter(|_| verdict == Presented::Previous);
         let generation = if repeated.is_some() {
             sqlx::query("UPDATE grants SET numbers = ? WHERE grant_id = ?")
@@ -404,16 +420,39 @@ impl Store for Embedded {
         Ok(transaction.commit().await?)
     }
 
-    async fn revoke_access(&self, jti: &Jti) -> Result<(), StoreError> {
+    async fn revoke_access(&self, jti: &Jti, now: UnixTime) -> Result<(), StoreError> {
         let Ok(number) = i64::try_from(jti.number) else {
             return Ok(());
         };
-        sqlx::query("DELETE FROM access_tokens WHERE grant_id = ? AND number = ?")
-            .bind(jti.grant_id.to_string())
-            .bind(number)
-            .execute(&self.file.writer)
-            .await?;
-        Ok(())
+        let mut transaction = self.begin().await?;
+        let rows = sqlx::query(
+            "DELETE FROM access_tokens WHERE grant_id = ? AND number = ? RETURNING list, idx",
+        )
+        .bind(jti.grant_id.to_string())
+        .bind(number)
+        .fetch_all(&mut *transaction)
+        .await?;
+        statuses::set(&mut transaction, &rows, now).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn reserve_statuses(
+        &self,
+        new: &StatusListId,
+        now: UnixTime,
+    ) -> Result<StatusBlock, StoreError> {
+        let mut transaction = self.begin().await?;
+        let block = statuses::reserve(&mut transaction, new, now).await?;
+        transaction.commit().await?;
+        Ok(block)
+    }
+
+    async fn find_status_list(
+        &self,
+        list: &StatusListId,
+        now: UnixTime,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        statuses::find(&mut *self.file.readers.acquire().await?, list, now).await
     }
 
     async fn find_grant(
@@ -537,8 +576,9 @@ async fn begin_grant(
     code: Option<&Sha256Digest>,
     refresh: Option<&Sha256Digest>,
     ends: &Ends,
+    access: &AccessRow,
     now: UnixTime,
-) -> Result<AccessRow, StoreError> {
+) -> Result<(), StoreError> {
     let generation = u32::from(refresh.is_some());
     sqlx::query(
         "INSERT INTO grants (grant_id, client_id, user_id, scope, auth_time, code, generation, \
@@ -558,10 +598,7 @@ async fn begin_grant(
     .bind(seconds(ends.idle)?)
     .execute(&mut *transaction)
     .await?;
-    let jti = Jti { grant_id: grant.grant_id, number: 1 };
-    let access = AccessRow { jti, expires_at: ends.access };
-    put_access(transaction, &access, generation).await?;
-    Ok(access)
+    put_access(transaction, access, generation).await
 }
 
 async fn put_access(
@@ -570,12 +607,15 @@ async fn put_access(
     generation: u32,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO access_tokens (grant_id, number, generation, expires_at) VALUES (?, ?, ?, ?)",
+        "INSERT INTO access_tokens (grant_id, number, generation, expires_at, list, idx) \
+         VALUES (?, ?, ?, ?, ?, ?)",
     )
     .bind(access.jti.grant_id.to_string())
     .bind(integer(access.jti.number)?)
     .bind(generation)
     .bind(seconds(access.expires_at)?)
+    .bind(access.status.list.to_string())
+    .bind(access.status.idx)
     .execute(transaction)
     .await?;
     Ok(())
@@ -593,12 +633,15 @@ async fn revoke(
         .bind(&grant_id)
         .execute(&mut *transaction)
         .await?;
-    for statement in
-        ["DELETE FROM codes WHERE grant_id = ?", "DELETE FROM access_tokens WHERE grant_id = ?"]
-    {
-        sqlx::query(statement).bind(&grant_id).execute(&mut *transaction).await?;
-    }
-    Ok(())
+    sqlx::query("DELETE FROM codes WHERE grant_id = ?")
+        .bind(&grant_id)
+        .execute(&mut *transaction)
+        .await?;
+    let rows = sqlx::query("DELETE FROM access_tokens WHERE grant_id = ? RETURNING list, idx")
+        .bind(&grant_id)
+        .fetch_all(&mut *transaction)
+        .await?;
+    statuses::set(transaction, &rows, now).await
 }
 
 fn bytes(digest: &Sha256Digest) -> &[u8] {
@@ -644,115 +687,5 @@ fn unreadable(column: &str) -> StoreError {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         Self(Box::new(error))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::MetadataExt as _;
-    use std::sync::Arc;
-
-    use tempfile::TempDir;
-
-    use super::super::contract::{self, AnyStore, NOW, Party, for_each_promise};
-    use super::*;
-
-    /// A store of its own, and the directory that it lies in.
-    async fn fresh() -> (AnyStore, TempDir) {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Embedded::open(&directory.path().join("data/store.db")).await.unwrap();
-        (Arc::new(store), directory)
-    }
-
-    macro_rules! promises {
-        ($($promise:ident)*) => {$(
-            #[tokio::test(flavor = "multi_thread")]
-            async fn $promise() {
-                let (store, _directory) = fresh().await;
-                contract::$promise(&store).await;
-            }
-        )*};
-    }
-    for_each_promise!(promises);
-
-    #[tokio::test]
-    async fn files_are_for_the_owner_alone() {
-        let directory = tempfile::tempdir().unwrap();
-        let data = directory.path().join("data");
-        let store = Embedded::open(&data.join("store.db")).await.unwrap();
-        let any: AnyStore = Arc::new(store);
-        Party::begun(&any).await;
-        assert_eq!(std::fs::metadata(&data).unwrap().mode() & 0o777, 0o700);
-        let mut files = 0;
-        for file in std::fs::read_dir(&data).unwrap() {
-            assert_eq!(file.unwrap().metadata().unwrap().mode() & 0o777, 0o600);
-            files += 1;
-        }
-        assert!(files >= 2, "the database and its log");
-    }
-
-    #[tokio::test]
-    async fn rows_survive_opening_again() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("store.db");
-        let store: AnyStore = Arc::new(Embedded::open(&path).await.unwrap());
-        let party = Party::begun(&store).await;
-        drop(store);
-        let store: AnyStore = Arc::new(Embedded::open(&path).await.unwrap());
-        let rotated = contract::rotate(&store, &party, 1, NOW).await;
-        assert!(matches!(rotated, Rotated::Next { .. }), "{rotated:?}");
-    }
-
-    #[tokio::test]
-    async fn sweeping_deletes_what_has_ended_and_nothing_else() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Embedded::open(&directory.path().join("store.db")).await.unwrap();
-        let any: AnyStore = Arc::new(store.clone());
-        let party = Party::begun(&any).await;
-        for _ in 0..3 * SWEPT_AT_ONCE {
-            contract::rotate(&any, &party, 1, NOW).await;
-        }
-        let other = Party::new(&any).await;
-        store.put_code(&other.code(), NOW).await.unwrap();
-        store.count_attempt(&party.token(1), 1, 900, NOW).await.unwrap();
-        store.spend_transaction(&party.token(1), NOW.plus(600), NOW).await.unwrap();
-        let counts = async || {
-            let mut counts = Vec::new();
-            for table in [
-                "SELECT count(*) FROM access_tokens",
-                "SELECT count(*) FROM codes",
-                "SELECT count(*) FROM grants",
-                "SELECT count(*) FROM session_grants",
-                "SELECT count(*) FROM sessions",
-                "SELECT count(*) FROM transactions",
-                "SELECT count(*) FROM attempts",
-            ] {
-                let count: u32 =
-                    sqlx::query_scalar(table).fetch_one(&store.file.readers).await.unwrap();
-                counts.push(count);
-            }
-            counts
-        };
-        let all = [3 * SWEPT_AT_ONCE + 1, 1, 1, 2, 2, 1, 1];
-        assert_eq!(counts().await, all);
-        store.sweep(NOW.plus(60 + ROW_LEEWAY)).await.unwrap();
-        assert_eq!(counts().await, all, "ended, but within the leeway");
-        store.sweep(NOW.plus(61 + ROW_LEEWAY)).await.unwrap();
-        assert_eq!(counts().await, [all[0], 0, 1, 2, 2, 1, 1]);
-        store.sweep(NOW.plus(1_000)).await.unwrap();
-        assert_eq!(counts().await, [0, 0, 1, 2, 2, 0, 0]);
-        store.sweep(NOW.plus(100_000)).await.unwrap();
-        assert_eq!(counts().await, [0; 7]);
-    }
-
-    #[tokio::test]
-    async fn an_unreadable_row_is_an_error_and_not_a_no() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Embedded::open(&directory.path().join("store.db")).await.unwrap();
-        let any: AnyStore = Arc::new(store.clone());
-        let party = Party::begun(&any).await;
-        sqlx::query("UPDATE grants SET client_id = '?'").execute(&store.file.writer).await.unwrap();
-        assert!(store.find_access(&party.jti(1), NOW).await.is_err());
-        assert!(store.rotate_refresh(&party.rotation(1, NOW), NOW).await.is_err());
     }
 }

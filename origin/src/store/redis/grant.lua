@@ -14,27 +14,39 @@ local function keep_until(key, ends_at)
   redis.call('EXPIRE', key, ends_at - now + leeway)
 end
 
-local function put_access(number, generation, expires_at)
+local function put_access(number, generation, access)
   local key = access_keys .. number
-  redis.call('HSET', key, 'generation', generation, 'expires_at', expires_at)
-  keep_until(key, expires_at)
+  redis.call('HSET', key, 'generation', generation, 'expires_at', access.expires_at,
+    'list', access.list, 'idx', access.idx)
+  keep_until(key, access.expires_at)
 end
 
+-- Revokes the grant, and returns `reply` with the statuses of its access tokens behind it: lists
+-- and indices in turn. The rows of the access tokens are dead by `revoked_at`; they stay until
+-- their end, so that whoever asks again is told the same statuses. Rows that are missing had
+-- ended or were revoked alone. The newest thousand are looked at: older ones are of generations
+-- that ended long ago, of a client that refreshes several times a second.
+--
 -- Deletes the code first: a deletion is never refused for want of memory, and a script that has
--- written once may go on. Only the newest access tokens can still be alive; whichever row is left
--- is dead by `revoked_at`.
-local function revoke(numbers)
+-- written once may go on.
+local function revoke(numbers, reply)
   redis.call('DEL', code_key)
   redis.call('HSETNX', grant_key, 'revoked_at', now)
-  local rows = {}
-  for number = numbers, math.max(1, numbers - 63), -1 do
-    rows[#rows + 1] = access_keys .. number
+  local missing = 0
+  for number = numbers, math.max(1, numbers - 999), -1 do
+    local list, idx = unpack(redis.call('HMGET', access_keys .. number, 'list', 'idx'))
+    if list then
+      reply[#reply + 1], reply[#reply + 2], missing = list, idx, 0
+    else
+      missing = missing + 1
+      if missing == 64 then break end
+    end
   end
-  if #rows > 0 then redis.call('DEL', unpack(rows)) end
+  return reply
 end
 
 -- Writes a new grant and its first access token. Without a refresh token it is of generation 0.
-local function begin(grant, ends)
+local function begin(grant, ends, access)
   local generation = 0
   if grant.refresh ~= '' then generation = 1 end
   redis.call('HSET', grant_key,
@@ -43,5 +55,5 @@ local function begin(grant, ends)
     'generation', generation, 'current', grant.refresh, 'rotated_at', now, 'numbers', 1,
     'expires_at', ends.expires_at, 'idle_expires_at', ends.idle_expires_at)
   keep_until(grant_key, ends.idle_expires_at)
-  put_access(1, generation, ends.access_expires_at)
+  put_access(1, generation, access)
 end

@@ -2,7 +2,8 @@
 --
 -- ARGV  4 digest of the code · 5 digest of the binding · 6 client_id
 --       7 digest of the refresh token, or empty
---       8 end of the grant · 9 its idle end · 10 end of the access token
+--       8 end of the grant · 9 its idle end
+--       10 end of the access token · 11 its status list · 12 its index there
 
 local digest, binding, client_id = ARGV[4], ARGV[5], ARGV[6]
 
@@ -12,8 +13,7 @@ local redeemed, redeemer, numbers =
   unpack(redis.call('HMGET', grant_key, 'code', 'client_id', 'numbers'))
 if numbers then
   if redeemed ~= digest or redeemer ~= client_id then return { 'missing' } end
-  revoke(tonumber(numbers))
-  return { 'replayed' }
+  return revoke(tonumber(numbers), { 'replayed' })
 end
 
 local issued, bound_to, asker, user_id, scope, nonce, auth_time, expires_at =
@@ -26,6 +26,7 @@ if bound_to ~= binding or asker ~= client_id then return { 'mismatched' } end
 begin(
   { client_id = client_id, user_id = user_id, scope = scope, auth_time = auth_time,
     code = digest, refresh = ARGV[7] },
-  { expires_at = ARGV[8], idle_expires_at = ARGV[9], access_expires_at = ARGV[10] })
+  { expires_at = ARGV[8], idle_expires_at = ARGV[9] },
+  { expires_at = ARGV[10], list = ARGV[11], idx = ARGV[12] })
 redis.call('DEL', code_key)
 return { 'once', user_id, scope, auth_time, nonce }

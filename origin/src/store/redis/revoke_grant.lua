@@ -1,8 +1,7 @@
--- Revokes everything of a grant. A grant that has not begun has a code at most.
+-- Revokes everything of a grant, and returns the statuses of its access tokens. A grant that has
+-- not begun has a code at most.
 
 local numbers = redis.call('HGET', grant_key, 'numbers')
-if numbers then
-  revoke(tonumber(numbers))
-else
-  redis.call('DEL', code_key)
-end
+if numbers then return revoke(tonumber(numbers), {}) end
+redis.call('DEL', code_key)
+return {}

@@ -4,6 +4,7 @@
 --       7 digest of its successor · 8 the scope that is asked for, or empty
 --       9 end of the access token · 10 idle end of the successor
 --       11 seconds for which the previous token returns its successor
+--       12 status list of the access token · 13 its index there
 
 local client_id, generation = ARGV[4], tonumber(ARGV[5])
 local presented, successor, scope = ARGV[6], ARGV[7], ARGV[8]
@@ -24,8 +25,7 @@ local is_repeated = presented == previous and now - tonumber(rotated_at) <= grac
 if not (is_current or is_repeated) then
   -- A generation that was never reached was lost with the store: nobody's fault.
   if generation > live then return { 'missing' } end
-  revoke(numbers)
-  return { 'reused' }
+  return revoke(numbers, { 'reused' })
 end
 
 -- Scope tokens hold no space, so each stands between two of them.
@@ -50,6 +50,7 @@ if is_current then
 else
   redis.call('HSET', grant_key, 'numbers', numbers)
 end
-put_access(numbers, live, access_expires_at)
+put_access(numbers, live,
+  { expires_at = access_expires_at, list = ARGV[12], idx = ARGV[13] })
 return { is_current and 'next' or 'repeated', user_id, granted, auth_time, expires_at,
   numbers, access_expires_at, current }

@@ -1,11 +1,11 @@
 //! What an authorization request needs next: a login, a consent, or nothing.
 
-use shared::authorize::{AuthorizationRequest, Prompt};
-use shared::client::Client;
-use shared::error::{ErrorCode, OAuthError};
-use shared::redirect_uri::RedirectUri;
-use shared::scope::Scope;
-use shared::time::UnixTime;
+use crate::authorize::{AuthorizationRequest, Prompt};
+use crate::client::Client;
+use crate::error::{ErrorCode, OAuthError};
+use crate::redirect_uri::RedirectUri;
+use crate::scope::Scope;
+use crate::time::UnixTime;
 
 /// What comes next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,11 +74,11 @@ fn asked(request: &AuthorizationRequest, ask: Interaction, error: OAuthError) ->
 
 #[cfg(test)]
 mod tests {
-    use shared::client::AuthMethod;
-    use shared::form::Params;
+    use crate::client::AuthMethod;
+    use crate::form::Params;
 
     use super::*;
-    use crate::grant::tests::client;
+    use crate::client::tests::web;
 
     const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
 
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn login_comes_before_consent_before_the_code() {
-        let web = client("web");
+        let web = web();
         let before = Some(NOW.minus(60));
         assert_eq!(decide("", &web, None, None), Interaction::Login);
         assert_eq!(decide("", &web, before, None), Interaction::Consent);
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn nobody_is_asked_when_the_client_wants_none() {
-        let web = client("web");
+        let web = web();
         let login = decide("&prompt=none", &web, None, None);
         assert_eq!(code(&login), Some(ErrorCode::LoginRequired));
         let consent = decide("&prompt=none", &web, Some(NOW), None);
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn first_party_clients_are_trusted_and_claimable_ones_never() {
-        let own = Client { first_party: true, ..client("web") };
+        let own = Client { first_party: true, ..web() };
         assert_eq!(decide("", &own, Some(NOW), None), Interaction::Issue);
         let native = Client {
             token_endpoint_auth_method: AuthMethod::None,

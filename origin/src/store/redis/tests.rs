@@ -1,0 +1,372 @@
+//! The contract, and what is the Redis store's own.
+
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::store::contract::{self, AnyStore, NOW, Party, SECRET, for_each_promise};
+
+/// A private server on a Unix socket, killed when dropped.
+struct Server {
+    directory: TempDir,
+    process: Child,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let process = Self::spawn(&directory);
+        let server = Self { directory, process };
+        server.wait().await;
+        server
+    }
+
+    fn spawn(directory: &TempDir) -> Child {
+        Command::new("redis-server")
+            .args(["--port", "0", "--unixsocket", "redis.sock", "--save", ""])
+            .current_dir(directory.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server is installed")
+    }
+
+    async fn wait(&self) {
+        let socket = self.directory.path().join("redis.sock");
+        for _ in 0..500 {
+            if tokio::net::UnixStream::connect(&socket).await.is_ok() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("redis-server does not listen");
+    }
+
+    fn url(&self) -> String {
+        format!("redis+unix://{}", self.directory.path().join("redis.sock").display())
+    }
+
+    async fn store(&self) -> AnyStore {
+        Arc::new(Redis::connect(&self.url()).await.unwrap())
+    }
+
+    async fn raw(&self) -> MultiplexedConnection {
+        let client = Client::open(self.url()).unwrap();
+        client.get_multiplexed_async_connection().await.unwrap()
+    }
+
+    async fn set(&self, name: &str, value: &str) {
+        let mut command = redis::cmd("CONFIG");
+        command.arg("SET").arg(name).arg(value);
+        let () = command.query_async(&mut self.raw().await).await.unwrap();
+    }
+
+    /// Sends the server a signal: `STOP`, `CONT`.
+    fn signal(&self, name: &str) {
+        let mut kill = Command::new("kill");
+        kill.arg(format!("-{name}")).arg(self.process.id().to_string());
+        assert!(kill.status().unwrap().success());
+    }
+
+    fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    async fn restart(&mut self) {
+        self.process = Self::spawn(&self.directory);
+        self.wait().await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already, which is what they are for.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+macro_rules! promises {
+    ($($promise:ident)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $promise() {
+                let server = Server::start().await;
+                contract::$promise(&server.store().await).await;
+            }
+        )*
+
+        async fn keep_all_promises(store: &AnyStore) {
+            $(contract::$promise(store).await;)*
+        }
+    };
+}
+for_each_promise!(promises);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_row_tells_a_secret_and_every_row_ends() {
+    let server = Server::start().await;
+    keep_all_promises(&server.store().await).await;
+    let mut raw = server.raw().await;
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut raw).await.unwrap();
+    assert!(keys.len() > 100, "the promises leave rows");
+    for key in &keys {
+        let code = key.replace(":grant:", ":code:");
+        assert!(code == *key || !keys.contains(&code), "a redeemed code is still there");
+        let room = key.split(':').nth(1).unwrap_or_default();
+        let rooms = [
+            "session",
+            "session-grants",
+            "transaction",
+            "code",
+            "grant",
+            "jti",
+            "attempts",
+            "status-lists",
+            "status-list",
+        ];
+        assert!(key.starts_with("cadence:") && rooms.contains(&room), "{key}");
+        let ends_in: i64 = redis::cmd("TTL").arg(key).query_async(&mut raw).await.unwrap();
+        assert!(ends_in > 0, "{key} ends in {ends_in}");
+        let kind: String = redis::cmd("TYPE").arg(key).query_async(&mut raw).await.unwrap();
+        let mut read = match kind.as_str() {
+            "hash" => redis::cmd("HGETALL"),
+            "set" => redis::cmd("SMEMBERS"),
+            "string" => redis::cmd("MGET"),
+            other => panic!("{key} is a {other}"),
+        };
+        let values: Vec<Vec<u8>> = read.arg(key).query_async(&mut raw).await.unwrap();
+        let values: Vec<_> = values.iter().map(|it| String::from_utf8_lossy(it)).collect();
+        let row = format!("{key} {values:?}");
+        assert!(!row.contains(SECRET), "{row}");
+    }
+}
+
+/// What [`Server`] counted while an intent ran: reads from sockets, and calls of `EVALSHA`.
+async fn count(raw: &mut MultiplexedConnection, intent: impl Future<Output = ()>) -> (u64, u64) {
+    let mut before = numbers(raw).await;
+    intent.await;
+    let after = numbers(raw).await;
+    // The reading of `after` is one of those it counts.
+    before.0 += 1;
+    (after.0 - before.0, after.1 - before.1)
+}
+
+async fn numbers(raw: &mut MultiplexedConnection) -> (u64, u64) {
+    let info: String = redis::cmd("INFO").arg("everything").query_async(raw).await.unwrap();
+    let after = |start: &str, end: char| {
+        let rest = info.split_once(start).map(|(_, rest)| rest)?;
+        rest.split(end).next()?.trim().parse().ok()
+    };
+    let reads = after("total_reads_processed:", '\r').unwrap();
+    (reads, after("cmdstat_evalsha:calls=", ',').unwrap_or(0))
+}
+
+#[tokio::test]
+async fn an_intent_is_one_round_trip() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let raw = &mut server.raw().await;
+    for round in ["loading the scripts", "counting"] {
+        let session = contract::put_session(&store, 1_000).await;
+        let party = Party::new(&store).await;
+        store.put_code(&party.code(), NOW).await.unwrap();
+        let other = Party::new(&store).await;
+        let (grant_id, jti, token) = (party.grant_id, party.jti(1), party.token(2));
+        let counts = [
+            count(raw, async {
+                store.find_session(&session.digest, NOW).await.unwrap();
+            })
+            .await,
+            count(raw, async {
+                store.redeem_code(&party.redemption(), NOW).await.unwrap();
+            })
+            .await,
+            count(raw, async {
+                contract::rotate(&store, &party, 1, NOW).await;
+            })
+            .await,
+            count(raw, async {
+                store.find_access(&jti, NOW).await.unwrap().unwrap();
+            })
+            .await,
+            count(raw, async {
+                store.find_refresh(&grant_id, &token, NOW).await.unwrap().unwrap();
+            })
+            .await,
+            count(raw, async {
+                store.find_grant(&grant_id, NOW).await.unwrap().unwrap();
+            })
+            .await,
+            count(raw, async {
+                store.revoke_access(&jti, NOW).await.unwrap();
+            })
+            .await,
+            count(raw, async {
+                store.revoke_grant(&grant_id, NOW).await.unwrap();
+            })
+            .await,
+            count(raw, async {
+                store.put_grant(&other.new_grant(), NOW).await.unwrap();
+            })
+            .await,
+            count(raw, async {
+                store.count_attempt(&token, 10, 900, NOW).await.unwrap();
+            })
+            .await,
+            count(raw, async {
+                store.take_session(&session.digest).await.unwrap();
+            })
+            .await,
+        ];
+        if round == "counting" {
+            // Reads and scripts. A revocation sets statuses in a second step, because they lie in
+            // another slot.
+            let read = |scripts| (1, scripts);
+            assert_eq!(counts[..6], [read(1), read(1), read(1), read(1), read(0), read(0)]);
+            assert_eq!(counts[6..8], [(3, 1), (2, 2)], "revocations");
+            assert_eq!(counts[8..], [read(1), read(1), read(1)]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_silent_server_is_an_error_in_time() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let party = Party::begun(&store).await;
+    server.signal("STOP");
+    for _ in 0..6 {
+        let started = Instant::now();
+        store.find_grant(&party.grant_id, NOW).await.unwrap_err();
+        assert!(started.elapsed() < COMMAND_DEADLINE + Duration::from_millis(200));
+    }
+    server.signal("CONT");
+    tokio::time::sleep(RECONNECT_PAUSE).await;
+    assert!(store.find_grant(&party.grant_id, NOW).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_reply_is_never_taken_for_another() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let (late, punctual) = (Party::begun(&store).await, Party::begun(&store).await);
+    // Only the row tells which refresh token is current: its own for each party.
+    let ask = |party: &Party| {
+        let (store, party) = (store.clone(), party.clone());
+        tokio::spawn(async move { store.find_refresh(&party.grant_id, &party.token(1), NOW).await })
+    };
+    server.signal("STOP");
+    let first = ask(&late);
+    tokio::time::sleep(COMMAND_DEADLINE / 2).await;
+    let second = ask(&punctual);
+    first.await.unwrap().unwrap_err();
+    server.signal("CONT");
+    assert_eq!(second.await.unwrap().unwrap(), Some(punctual.grant()));
+    for party in [&late, &punctual].into_iter().cycle().take(20) {
+        assert_eq!(ask(party).await.unwrap().unwrap(), Some(party.grant()));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_is_an_error_until_it_is_back() {
+    let mut server = Server::start().await;
+    server.kill();
+    let store = server.store().await;
+    store.ping().await.unwrap_err();
+    server.restart().await;
+    tokio::time::sleep(RECONNECT_PAUSE).await;
+    store.ping().await.unwrap();
+    let party = Party::begun(&store).await;
+
+    server.kill();
+    store.find_grant(&party.grant_id, NOW).await.unwrap_err();
+    store.ping().await.unwrap_err();
+    server.restart().await;
+    tokio::time::sleep(RECONNECT_PAUSE).await;
+    // It came back empty: nothing is revived, and it works at once.
+    assert_eq!(contract::rotate(&store, &party, 1, NOW).await, Rotated::Missing);
+    assert_eq!(store.find_access(&party.jti(1), NOW).await.unwrap(), None);
+    Party::begun(&store).await;
+}
+
+#[tokio::test]
+async fn full_memory_refuses_what_is_new_and_loses_nothing() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let (party, coming) = (Party::begun(&store).await, Party::new(&store).await);
+    contract::rotate(&store, &party, 1, NOW).await;
+    store.put_code(&coming.code(), NOW).await.unwrap();
+    server.set("maxmemory", "1").await;
+    store.rotate_refresh(&party.rotation(2, NOW), NOW).await.unwrap_err();
+    store.redeem_code(&coming.redemption(), NOW).await.unwrap_err();
+    store.put_grant(&coming.new_grant(), NOW).await.unwrap_err();
+    // Its generation is confirmed by this, which is a write too.
+    assert!(store.find_access(&party.jti(2), NOW).await.unwrap().is_some());
+
+    server.set("maxmemory", "0").await;
+    let redeemed = store.redeem_code(&coming.redemption(), NOW).await.unwrap();
+    assert!(matches!(redeemed, Redeemed::Once { .. }), "{redeemed:?}");
+    let rotated = contract::rotate(&store, &party, 2, NOW).await;
+    assert!(matches!(rotated, Rotated::Next { .. }), "{rotated:?}");
+
+    server.set("maxmemory", "1").await;
+    assert_eq!(contract::rotate(&store, &party, 1, NOW).await, Rotated::Reused);
+    let redeemed = store.redeem_code(&coming.redemption(), NOW).await.unwrap();
+    assert_eq!(redeemed, Redeemed::Replayed);
+    server.set("maxmemory", "0").await;
+    let party_with_status = contract::begin_with_statuses(&store).await;
+    server.set("maxmemory", "1").await;
+    for party in [party, coming, party_with_status] {
+        store.revoke_grant(&party.grant_id, NOW).await.unwrap();
+        assert_eq!(store.find_grant(&party.grant_id, NOW).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_row_of_another_type_is_an_error_before_anything_is_written() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let party = Party::new(&store).await;
+    store.put_code(&party.code(), NOW).await.unwrap();
+    let mut raw = server.raw().await;
+    let mut spoil = redis::cmd("SET");
+    spoil.arg(grant_key(&party.grant_id)).arg("spoiled");
+    let () = spoil.query_async(&mut raw).await.unwrap();
+    store.redeem_code(&party.redemption(), NOW).await.unwrap_err();
+    store.find_grant(&party.grant_id, NOW).await.unwrap_err();
+    store.rotate_refresh(&party.rotation(1, NOW), NOW).await.unwrap_err();
+    let mut mend = redis::cmd("DEL");
+    let () = mend.arg(grant_key(&party.grant_id)).query_async(&mut raw).await.unwrap();
+    let redeemed = store.redeem_code(&party.redemption(), NOW).await.unwrap();
+    assert!(matches!(redeemed, Redeemed::Once { .. }), "{redeemed:?}");
+}
+
+#[tokio::test]
+async fn scripts_that_the_server_forgot_are_sent_again() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let party = Party::begun(&store).await;
+    let mut flush = redis::cmd("SCRIPT");
+    let () = flush.arg("FLUSH").query_async(&mut server.raw().await).await.unwrap();
+    let rotated = contract::rotate(&store, &party, 1, NOW).await;
+    assert!(matches!(rotated, Rotated::Next { .. }), "{rotated:?}");
+}
+
+#[tokio::test]
+async fn an_address_that_is_none_is_refused_without_telling_its_password() {
+    for url in ["http://:hunter2@localhost", "redis://:hunter2@localhost:port", ""] {
+        let error = Redis::connect(url).await.unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+    }
+}
+
+#[test]
+fn settings_that_lose_rows_are_complained_of() {
+    let count = |policy, appendonly, save| complaints(policy, appendonly, save).len();
+    assert_eq!(count("noeviction", "yes", ""), 0);
+    assert_eq!(count("allkeys-lru", "yes", ""), 1);
+    assert_eq!(count("noeviction", "no", "3600 1"), 1);
+    assert_eq!(count("volatile-ttl", "no", ""), 2);
+}
