@@ -361,6 +361,9 @@ impl Algorithm for Engine {
 }
 
 #[cfg(test)]
+mod vectors;
+
+#[cfg(test)]
 mod tests {
     use tempfile::TempDir;
 
