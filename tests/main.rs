@@ -70,3 +70,4 @@ mod refresh;
 mod revoke;
 mod server;
 mod token;
+mod vectors;

@@ -31,6 +31,8 @@ use shared::secret::base64url;
 use web_sys::{Request, Response};
 use worker::{Context, Env, event};
 
+pub use crate::webcrypto::verify_signature;
+
 use crate::answer::{Answer, Refusal};
 use crate::config::Config;
 use crate::incoming::Incoming;

@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use js_sys::{Array, JSON, Object, Reflect, Uint8Array};
-use shared::jwk::{Alg, JwkSet, PublicJwk};
+use shared::jwk::{Alg, JwkSet, PublicJwk, PublicKey};
 use shared::jwt::{UntrustedJwt, Verdict};
+use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{CryptoKey, SubtleCrypto};
@@ -25,20 +26,53 @@ thread_local! {
 
 /// Checks the signature of a token with `jwk`, which is of `set`.
 ///
-/// Imports each key once in an isolate's life, and forgets those that have left `set`.
-///
 /// # Errors
-/// [`Refusal::Unavailable`] for a key that the platform does not take.
+/// [`Refusal::Unavailable`] for a key that is not taken.
 pub(crate) async fn verify(
     jwt: &UntrustedJwt<'_>,
     jwk: &PublicJwk,
     set: &JwkSet,
 ) -> Result<Verdict, Refusal> {
-    let unusable = |error: JsValue| {
+    verdict(jwk, set, jwt.signing_input(), jwt.signature()).await.map_err(|error| {
         platform::log(&format!("webcrypto: the key {} cannot be used: {error:?}", jwk.kid));
         Refusal::Unavailable
-    };
-    let subtle = platform::global().crypto().map_err(unusable)?.subtle();
+    })
+}
+
+/// Tells whether `signature` is the signature of `message` by `jwk`, a JSON Web Key, as it is told
+/// of a token's parts.
+///
+/// The worker itself does not call it. Tests do, from an entry module of their own: so they ask
+/// the very module that production runs.
+/// **Does NOT** look at what the message says.
+///
+/// # Errors
+/// A text, with which the promise is rejected, for a key that is not taken.
+#[wasm_bindgen]
+pub async fn verify_signature(
+    jwk: String,
+    message: Vec<u8>,
+    signature: Vec<u8>,
+) -> Result<bool, JsValue> {
+    let jwk: PublicJwk = serde_json::from_str(&jwk).map_err(|error| error.to_string())?;
+    let verdict = verdict(&jwk, &JwkSet::default(), &message, &signature).await;
+    let verdict = verdict.map_err(|error| format!("{error:?}"))?;
+    Ok(verdict == Verdict::Good)
+}
+
+/// Tells whether `signature` is the signature of `message` by `jwk`.
+///
+/// Imports each key once in an isolate's life, and forgets those that have left `set`.
+///
+/// # Errors
+/// What [`PublicKey::parse`] or the platform has against the key.
+async fn verdict(
+    jwk: &PublicJwk,
+    set: &JwkSet,
+    message: &[u8],
+    signature: &[u8],
+) -> Result<Verdict, JsValue> {
+    let subtle = platform::global().crypto()?.subtle();
     let known = IMPORTED.with_borrow(|imported| {
         let entry = imported.get(&jwk.kid).filter(|entry| entry.jwk == *jwk);
         entry.map(|entry| entry.key.clone())
@@ -46,7 +80,7 @@ pub(crate) async fn verify(
     let key = if let Some(key) = known {
         key
     } else {
-        let key = import(&subtle, jwk).await.map_err(unusable)?;
+        let key = import(&subtle, jwk).await?;
         IMPORTED.with_borrow_mut(|imported| {
             imported.retain(|kid, _| set.has(kid));
             let entry = Imported { jwk: jwk.clone(), key: key.clone() };
@@ -55,10 +89,10 @@ pub(crate) async fn verify(
         key
     };
     let verdict = subtle.verify_with_object_and_js_u8_array_and_js_u8_array(
-        &algorithm(jwk.alg).map_err(unusable)?,
+        &algorithm(jwk.alg)?,
         &key,
-        &Uint8Array::from(jwt.signature()),
-        &Uint8Array::from(jwt.signing_input()),
+        &Uint8Array::from(signature),
+        &Uint8Array::from(message),
     );
     // A signature of a wrong length may be an exception instead of `false`.
     let is_good = match verdict {
@@ -69,6 +103,7 @@ pub(crate) async fn verify(
 }
 
 async fn import(subtle: &SubtleCrypto, jwk: &PublicJwk) -> Result<CryptoKey, JsValue> {
+    PublicKey::parse(jwk).map_err(|refused| refused.to_string())?;
     let json = serde_json::to_string(&jwk.parameters).map_err(|error| error.to_string())?;
     let parameters: Object = JSON::parse(&json)?.unchecked_into();
     let usages = Array::of1(&"verify".into());

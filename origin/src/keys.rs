@@ -8,11 +8,12 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
     self, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, ParsedPublicKey, RsaKeyPair,
+    RsaPublicKeyComponents,
 };
 use jwt_compact::{Algorithm, AlgorithmExt as _, Claims, Header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use shared::jwk::{Alg, JwkSet, KeyParameters, PublicJwk};
+use shared::jwk::{Alg, JwkRefused, JwkSet, KeyParameters, PublicJwk, PublicKey};
 use shared::jwt::{JwtRefused, SignatureBytes, Typ, UntrustedJwt, Verdict, Verified};
 use shared::limits::{ACCESS_TOKEN_EXPIRES_IN, CLOCK_SKEW, ID_TOKEN_EXPIRES_IN, JWKS_FRESH_IN};
 use shared::seal::SealKey;
@@ -40,6 +41,8 @@ pub enum KeyError {
         /// Its `kid`.
         kid: String,
     },
+    /// A public key is not of the kind or the size that its algorithm wants.
+    Refused(JwkRefused),
     /// The engine refused to make or read a key.
     Engine(&'static str),
 }
@@ -51,6 +54,7 @@ impl fmt::Display for KeyError {
             Self::Sealed { kid } => {
                 write!(f, "the signing key {kid} cannot be decrypted with this secret")
             }
+            Self::Refused(refused) => refused.fmt(f),
             Self::Engine(what) => write!(f, "{what}"),
         }
     }
@@ -61,6 +65,12 @@ impl std::error::Error for KeyError {}
 impl From<DirectoryError> for KeyError {
     fn from(error: DirectoryError) -> Self {
         Self::Directory(error)
+    }
+}
+
+impl From<JwkRefused> for KeyError {
+    fn from(refused: JwkRefused) -> Self {
+        Self::Refused(refused)
     }
 }
 
@@ -161,8 +171,7 @@ impl KeyRing {
             .published(now)
             .find(|key| key.jwk.kid == jwt.kid() && key.jwk.alg == jwt.alg())
             .ok_or(JwtRefused::Kid)?;
-        let good = key.verifier.verify_sig(jwt.signing_input(), jwt.signature()).is_ok();
-        jwt.accept(&key.jwk, if good { Verdict::Good } else { Verdict::Bad })
+        jwt.accept(&key.jwk, verdict(&key.verifier, jwt.signing_input(), jwt.signature()))
     }
 
     /// Returns what is published.
@@ -263,39 +272,53 @@ fn open(record: &KeyRecord, seal: &SealKey) -> Result<Key, KeyError> {
 
 fn read(alg: Alg, pkcs8: &[u8]) -> Result<(Signer, PublicJwk, ParsedPublicKey), KeyError> {
     const FAILED: KeyError = KeyError::Engine("a key in the directory cannot be read");
-    let verifier = |algorithm: &'static dyn signature::VerificationAlgorithm, public: &[u8]| {
-        ParsedPublicKey::new(algorithm, public).map_err(|_| FAILED)
-    };
-    let (signer, parameters, verifier) = match alg {
+    let (signer, parameters) = match alg {
         Alg::ES256 => {
             let algorithm = &signature::ECDSA_P256_SHA256_FIXED_SIGNING;
             let key = EcdsaKeyPair::from_pkcs8(algorithm, pkcs8).map_err(|_| FAILED)?;
-            let public = key.public_key().as_ref().to_vec();
             // An uncompressed point: 4, then 32 bytes each of x and y (SEC 1 §2.3.3).
-            let point = public.split_first_chunk::<1>().map(|(_, point)| point.split_at(32));
-            let (x, y) = point.ok_or(FAILED)?;
+            let public = key.public_key().as_ref();
+            let (_, point) = public.split_first_chunk::<1>().ok_or(FAILED)?;
+            let (x, y) = point.split_at_checked(32).ok_or(FAILED)?;
             let (x, y) = (base64url(x), base64url(y));
-            let verifier = verifier(&signature::ECDSA_P256_SHA256_FIXED, &public)?;
-            (Signer::Es256(key), KeyParameters::Ec { crv: "P-256".into(), x, y }, verifier)
+            (Signer::Es256(key), KeyParameters::Ec { crv: "P-256".into(), x, y })
         }
         Alg::EdDsa => {
             let key = Ed25519KeyPair::from_pkcs8(pkcs8).map_err(|_| FAILED)?;
-            let public = key.public_key().as_ref().to_vec();
-            let x = base64url(&public);
-            let verifier = verifier(&signature::ED25519, &public)?;
-            (Signer::EdDsa(key), KeyParameters::Okp { crv: "Ed25519".into(), x }, verifier)
+            let x = base64url(key.public_key().as_ref());
+            (Signer::EdDsa(key), KeyParameters::Okp { crv: "Ed25519".into(), x })
         }
         Alg::RS256 => {
             let key = RsaKeyPair::from_pkcs8(pkcs8).map_err(|_| FAILED)?;
             let n = base64url(key.public_key().modulus().big_endian_without_leading_zero());
             let e = base64url(key.public_key().exponent().big_endian_without_leading_zero());
-            let public = key.public_key().as_ref().to_vec();
-            let verifier = verifier(&signature::RSA_PKCS1_2048_8192_SHA256, &public)?;
-            (Signer::Rs256(key), KeyParameters::Rsa { n, e }, verifier)
+            (Signer::Rs256(key), KeyParameters::Rsa { n, e })
         }
     };
-    let jwk = PublicJwk::for_signatures(parameters.clone(), parameters.thumbprint(), alg);
+    let kid = parameters.thumbprint();
+    let jwk = PublicJwk::for_signatures(parameters, kid, alg);
+    let verifier = verifier(&jwk)?;
     Ok((signer, jwk, verifier))
+}
+
+/// Makes the engine's key from a public one, for the one algorithm that it is used with.
+///
+/// Checks, in order: the parameters ([`PublicKey::parse`]), and that they are a key.
+fn verifier(jwk: &PublicJwk) -> Result<ParsedPublicKey, KeyError> {
+    match PublicKey::parse(jwk)? {
+        PublicKey::Es256(point) => ParsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, point),
+        PublicKey::EdDsa(point) => ParsedPublicKey::new(&signature::ED25519, point),
+        PublicKey::Rs256 { n, e } => RsaPublicKeyComponents { n, e }
+            .to_parsed_public_key(&signature::RSA_PKCS1_2048_8192_SHA256),
+    }
+    .map_err(|_| KeyError::Engine("a public key cannot be read"))
+}
+
+/// Tells whether `signature` is the signature of `message` by a key.
+///
+/// **Does NOT** look at what the message says.
+fn verdict(verifier: &ParsedPublicKey, message: &[u8], signature: &[u8]) -> Verdict {
+    if verifier.verify_sig(message, signature).is_ok() { Verdict::Good } else { Verdict::Bad }
 }
 
 /// aws-lc-rs behind jwt-compact's `Algorithm`.
@@ -333,9 +356,12 @@ impl Algorithm for Engine {
         key: &ParsedPublicKey,
         message: &[u8],
     ) -> bool {
-        key.verify_sig(message, &signature.0).is_ok()
+        verdict(key, message, &signature.0) == Verdict::Good
     }
 }
+
+#[cfg(test)]
+mod vectors;
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,8 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::secret::Sha256Digest;
+use crate::limits::RSA_MODULUS_BITS;
+use crate::secret::{Sha256Digest, base64url_decode};
 
 /// A signature algorithm that this server signs with and accepts.
 ///
@@ -122,6 +123,106 @@ impl PublicJwk {
     }
 }
 
+/// The public key that a [`PublicJwk`] tells of: of the kind and the size that its algorithm wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PublicKey {
+    /// For ES256: an uncompressed point, which is 4, then 32 bytes each of x and y (SEC 1 §2.3.3).
+    Es256([u8; 65]),
+    /// For `EdDSA`: a point of Ed25519 (RFC 8032 §5.1.2).
+    EdDsa([u8; 32]),
+    /// For RS256: two numbers, the most significant byte first, without leading zeros.
+    Rs256 {
+        /// The modulus.
+        n: Vec<u8>,
+        /// The exponent.
+        e: Vec<u8>,
+    },
+}
+
+/// Why a key is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JwkRefused {
+    /// It is not for signatures.
+    Use,
+    /// Its `kty` or `crv` is not the one of its algorithm.
+    Kind,
+    /// A parameter is not base64url, or not of the length that it must have.
+    Parameter,
+    /// Its RSA modulus has fewer or more bits than [`RSA_MODULUS_BITS`].
+    Modulus,
+    /// Its RSA exponent is even, 1, or longer than 32 bits.
+    Exponent,
+}
+
+impl fmt::Display for JwkRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Use => "the key is not for signatures",
+            Self::Kind => "the key is not of the kind of its algorithm",
+            Self::Parameter => "a parameter of the key is malformed",
+            Self::Modulus => "the modulus of the key is too short or too long",
+            Self::Exponent => "the exponent of the key is not taken",
+        })
+    }
+}
+
+impl core::error::Error for JwkRefused {}
+
+impl PublicKey {
+    /// Reads the parameters of a key.
+    ///
+    /// Checks, in order: `use`, `kty` and `crv` against `alg`, encoding and length of each
+    /// parameter; for RSA also the bits of the modulus and the exponent. Stricter than RFC 7517,
+    /// where `use` and `alg` may be absent.
+    /// **Does NOT** tell whether a point is on its curve, which is the engine's part, nor whether
+    /// a modulus is the product of two good primes.
+    ///
+    /// # Errors
+    /// [`JwkRefused`].
+    ///
+    /// Source: RFC 7517 §4, RFC 7518 §6, RFC 8037 §2.
+    pub fn parse(jwk: &PublicJwk) -> Result<Self, JwkRefused> {
+        if jwk.key_use != "sig" {
+            return Err(JwkRefused::Use);
+        }
+        match (jwk.alg, &jwk.parameters) {
+            (Alg::ES256, KeyParameters::Ec { crv, x, y }) if crv == "P-256" => {
+                let mut point = [4; 65];
+                point[1..33].copy_from_slice(&coordinate(x)?);
+                point[33..].copy_from_slice(&coordinate(y)?);
+                Ok(Self::Es256(point))
+            }
+            (Alg::EdDsa, KeyParameters::Okp { crv, x }) if crv == "Ed25519" => {
+                Ok(Self::EdDsa(coordinate(x)?))
+            }
+            (Alg::RS256, KeyParameters::Rsa { n, e }) => {
+                let (n, e) = (number(n)?, number(e)?);
+                let bits = 8 * n.len() - n.first().map_or(0, |byte| byte.leading_zeros() as usize);
+                if !RSA_MODULUS_BITS.contains(&bits) {
+                    return Err(JwkRefused::Modulus);
+                }
+                if e.len() > 4 || e == [1] || e.last().is_none_or(|byte| byte % 2 == 0) {
+                    return Err(JwkRefused::Exponent);
+                }
+                Ok(Self::Rs256 { n, e })
+            }
+            _ => Err(JwkRefused::Kind),
+        }
+    }
+}
+
+/// Reads 32 bytes.
+fn coordinate(text: &str) -> Result<[u8; 32], JwkRefused> {
+    let bytes = base64url_decode(text).and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or(JwkRefused::Parameter)
+}
+
+/// Reads a number in as few bytes as it needs (RFC 7518 §2, `Base64urlUInt`).
+fn number(text: &str) -> Result<Vec<u8>, JwkRefused> {
+    let bytes = base64url_decode(text).filter(|bytes| bytes.first().is_some_and(|byte| *byte != 0));
+    bytes.ok_or(JwkRefused::Parameter)
+}
+
 /// A JSON Web Key Set (RFC 7517 §5).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JwkSet {
@@ -147,6 +248,7 @@ impl JwkSet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::base64url;
 
     #[test]
     fn the_json_has_the_members_of_rfc_7517() {
@@ -170,6 +272,63 @@ mod tests {
             x: "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo".into(),
         };
         assert_eq!(key.thumbprint(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+    }
+
+    fn refused(json: &str) -> Option<JwkRefused> {
+        PublicKey::parse(&serde_json::from_str(json).unwrap()).err()
+    }
+
+    #[test]
+    fn keys_that_are_refused() {
+        use JwkRefused::{Exponent, Kind, Modulus, Parameter, Use};
+        let full = "A".repeat(43);
+        let short = "A".repeat(42);
+        let loose = format!("{}B", "A".repeat(42));
+        let ec = |alg: &str, crv: &str, x: &str, key_use: &str| {
+            let members =
+                format!(r#""crv":"{crv}","x":"{x}","y":"{full}","kid":"k","alg":"{alg}""#);
+            refused(&format!(r#"{{"kty":"EC",{members},"use":"{key_use}"}}"#))
+        };
+        assert_eq!(ec("ES256", "P-256", &full, "sig"), None);
+        assert_eq!(ec("ES256", "P-256", &full, "enc"), Some(Use));
+        assert_eq!(ec("ES256", "P-384", &full, "sig"), Some(Kind));
+        assert_eq!(ec("ES256", "p-256", &full, "sig"), Some(Kind));
+        assert_eq!(ec("RS256", "P-256", &full, "sig"), Some(Kind));
+        assert_eq!(ec("ES256", "P-256", &short, "sig"), Some(Parameter));
+        assert_eq!(ec("ES256", "P-256", &loose, "sig"), Some(Parameter));
+        assert_eq!(ec("ES256", "P-256", &format!("{full}="), "sig"), Some(Parameter));
+        let okp = |crv: &str, x: &str| {
+            let members = format!(r#""crv":"{crv}","x":"{x}","kid":"k","alg":"EdDSA""#);
+            refused(&format!(r#"{{"kty":"OKP",{members},"use":"sig"}}"#))
+        };
+        assert_eq!(okp("Ed25519", &full), None);
+        assert_eq!(okp("X25519", &full), Some(Kind));
+        assert_eq!(okp("Ed25519", &format!("{full}A")), Some(Parameter));
+        let rsa = |first: u8, length: usize, e: &str| {
+            let mut n = vec![first; length];
+            n[0] = first;
+            let members = format!(r#""n":"{}","e":"{e}","kid":"k","alg":"RS256""#, base64url(&n));
+            refused(&format!(r#"{{"kty":"RSA",{members},"use":"sig"}}"#))
+        };
+        assert_eq!(rsa(0x80, 256, "AQAB"), None);
+        assert_eq!(rsa(0x80, 256, "Aw"), None);
+        assert_eq!(rsa(0xff, 1024, "AQAB"), None);
+        assert_eq!(rsa(0x7f, 256, "AQAB"), Some(Modulus));
+        assert_eq!(rsa(0x01, 1025, "AQAB"), Some(Modulus));
+        assert_eq!(rsa(0x00, 257, "AQAB"), Some(Parameter));
+        assert_eq!(rsa(0x80, 256, "AQ"), Some(Exponent));
+        assert_eq!(rsa(0x80, 256, "Ag"), Some(Exponent));
+        assert_eq!(rsa(0x80, 256, "AQAAAAE"), Some(Exponent));
+        assert_eq!(rsa(0x80, 256, "AAEAAQ"), Some(Parameter));
+        assert_eq!(rsa(0x80, 256, ""), Some(Parameter));
+    }
+
+    #[test]
+    fn a_private_member_does_not_get_in() {
+        let json = r#"{"kty":"OKP","crv":"Ed25519","x":"eA","d":"c2VjcmV0","kid":"k1","alg":"EdDSA","use":"sig"}"#;
+        let key: PublicJwk = serde_json::from_str(json).unwrap();
+        assert!(!serde_json::to_string(&key).unwrap().contains("c2VjcmV0"));
+        assert!(!format!("{key:?}").contains("c2VjcmV0"));
     }
 
     #[test]

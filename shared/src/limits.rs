@@ -1,5 +1,7 @@
 //! Every bound that Cadence promises, each with its reason. Seconds end in `_IN`, bytes in `_LEN`.
 
+use core::ops::RangeInclusive;
+
 /// Life of an authorization code, seconds. RFC 6749 §4.1.2 recommends at most ten minutes; a
 /// client redeems at once, so a minute is generous.
 pub const CODE_EXPIRES_IN: u64 = 60;
@@ -128,6 +130,10 @@ pub const PASSWORD_LEN: usize = 1_024;
 
 /// Longest JWT that is looked at, bytes.
 pub const JWT_LEN: usize = 8 * 1024;
+
+/// Sizes of RSA moduli that are taken, bits: fewer are too weak (RFC 7518 §3.3), and more keep a
+/// verifier busy.
+pub const RSA_MODULUS_BITS: RangeInclusive<usize> = 2_048..=8_192;
 
 /// Longest opaque token or code that is looked at, bytes.
 pub const OPAQUE_LEN: usize = 512;

@@ -18,6 +18,9 @@ const CACHE: &str = include_str!("cache.js");
 /// Where it lies: beside the modules, with a name that no module has.
 const CACHE_FILE: &str = "behind-the-cache-api.js";
 
+/// Where an entry of the caller's own lies; no module of a worker has this name either.
+const ENTRY_FILE: &str = "an-entry-of-its-own.js";
+
 /// How a worker is started.
 #[derive(Clone, Debug)]
 pub struct EdgeSettings {
@@ -25,6 +28,7 @@ pub struct EdgeSettings {
     modules: PathBuf,
     port: u16,
     bindings: Vec<(String, String)>,
+    entry: Option<&'static str>,
 }
 
 impl EdgeSettings {
@@ -32,7 +36,7 @@ impl EdgeSettings {
     #[must_use]
     pub fn new(workerd: &Path, modules: &Path, port: u16) -> Self {
         let (workerd, modules) = (workerd.to_owned(), modules.to_owned());
-        Self { workerd, modules, port, bindings: Vec::new() }
+        Self { workerd, modules, port, bindings: Vec::new(), entry: None }
     }
 
     /// Sets a text binding of the worker.
@@ -41,13 +45,19 @@ impl EdgeSettings {
         self.bindings.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Starts with this module instead of the worker's `index.js`; it can import the others.
+    pub fn enter_by(&mut self, module: &'static str) {
+        self.entry = Some(module);
+    }
+
     /// Writes workerd's configuration.
     fn config(&self) -> String {
         let mut modules = String::new();
         // The entry comes first: workerd starts with the first module.
         let mut files = files(&self.modules, &self.modules);
         files.sort_by_key(|file| (file != "index.js", file.clone()));
-        for file in files {
+        let entry = self.entry.map(|_| ENTRY_FILE.to_owned());
+        for file in entry.into_iter().chain(files) {
             let kind = if is(&file, "wasm") { "wasm" } else { "esModule" };
             let _ = writeln!(modules, "    (name = {file:?}, {kind} = embed {file:?}),");
         }
@@ -122,6 +132,9 @@ impl Edge {
             fs::copy(settings.modules.join(&file), to).expect("a module can be copied");
         }
         fs::write(folder.path().join(CACHE_FILE), CACHE).expect("a module can be written");
+        if let Some(entry) = settings.entry {
+            fs::write(folder.path().join(ENTRY_FILE), entry).expect("a module can be written");
+        }
         let mut edge = Self { process: None, settings, folder };
         edge.restart();
         edge
