@@ -1,43 +1,75 @@
-//! `/oauth2/authorize`: requests that cannot be granted end here.
+//! `/oauth2/authorize`: requests that cannot be granted end here, and sign-ins begin here.
 
-use std::rc::Rc;
-
-use shared::authorize::{self, AuthorizationRequest, AuthorizeError, UNKNOWN_CLIENT};
+use shared::authorize::{self, AuthorizationRequest, UNKNOWN_CLIENT};
 use shared::endpoint::Endpoint;
 use shared::error::OAuthError;
-use worker::Context;
+use shared::interaction::{self, Interaction, Standing};
+use shared::sign_in::{Randomness, SESSION_COOKIE};
 
 use crate::answer::{Answer, Refusal};
-use crate::clients;
-use crate::config::Config;
 use crate::incoming::Incoming;
-use crate::origin;
+use crate::{Edge, clients, origin, platform};
 
-/// Forwards a valid authorization request of a known client, as it came.
+/// Answers a valid authorization request of a known client.
+///
+/// A browser without a login session is sent to the login page, with its request sealed into a
+/// cookie: the origin learns nothing of it. One that may have a session goes on to the origin,
+/// which alone can tell; so does a request with an `id_token_hint`, which takes more than a
+/// snapshot to judge.
 ///
 /// # Errors
 /// On a page as long as client and redirect URI are not proven, by a redirect from there on; also
 /// when the origin is away.
-pub(crate) async fn answer(
-    config: &Rc<Config>,
-    context: &Context,
-    incoming: &Incoming,
-) -> Result<Answer, Refusal> {
+pub(crate) async fn answer(edge: &Edge, incoming: &Incoming) -> Result<Answer, Refusal> {
     let params = incoming.params()?;
     let id = authorize::client_id(&params)?;
-    let request = clients::check(config, context, &id, |client| {
+    let now = incoming.now;
+    let (request, interaction) = clients::check(edge, &id, |client| {
         let client = client.ok_or(UNKNOWN_CLIENT)?;
-        AuthorizationRequest::validate(&params, client).map_err(|error| match error {
-            AuthorizeError::Page(error) => Refusal::OAuth(error),
-            AuthorizeError::Redirect(error) => Refusal::Redirect(Box::new(error)),
-        })
+        let request = AuthorizationRequest::validate(&params, client)?;
+        let nobody = Standing { auth_time: None, consented: None };
+        let interaction = interaction::next(&request, client, nobody, now, now);
+        Ok((request, interaction))
     })
     .await?;
-    match origin::forward(config, incoming, Endpoint::Authorize).await {
-        Err(Refusal::Unavailable) => {
-            let error = request.refuse(OAuthError::temporarily_unavailable());
-            Err(Refusal::Redirect(Box::new(error)))
+    let refuse = |error| Refusal::Redirect(Box::new(request.refuse(error)));
+    let cookies = incoming.cookies();
+    let policy = edge.config.cookies().policy;
+    let may_be_logged_in = policy.has(cookies.iter().map(String::as_str), SESSION_COOKIE);
+    match interaction {
+        Interaction::Login if !may_be_logged_in && request.id_token_hint.is_none() => {
+            begin(edge, incoming, &request).map_err(refuse)
         }
-        answered => answered,
+        Interaction::Refuse(error) if !may_be_logged_in && request.id_token_hint.is_none() => {
+            Err(refuse(error))
+        }
+        _ => match origin::forward(&edge.config, incoming, Endpoint::Authorize).await {
+            Err(Refusal::Unavailable) => Err(refuse(OAuthError::temporarily_unavailable())),
+            answered => answered,
+        },
     }
+}
+
+/// Sends the browser to the login page, with its request.
+fn begin(
+    edge: &Edge,
+    incoming: &Incoming,
+    request: &AuthorizationRequest,
+) -> Result<Answer, OAuthError> {
+    const NONE: OAuthError = OAuthError::temporarily_unavailable();
+    let random = Randomness {
+        id: platform::random().ok_or(NONE)?,
+        csrf: platform::random().ok_or(NONE)?,
+        nonce: platform::random().ok_or(NONE)?,
+    };
+    let headers = incoming.cookies();
+    let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+    let cookies = edge.config.cookies();
+    let begun =
+        cookies.begin(&headers, request, None, Endpoint::Login, &random, incoming.now)?;
+    let mut answer = Answer::redirect(begun.location);
+    for cookie in begun.set_cookies {
+        answer.append("Set-Cookie", cookie);
+    }
+    Ok(answer)
 }

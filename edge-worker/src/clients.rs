@@ -3,10 +3,9 @@
 use std::rc::Rc;
 
 use shared::client::{Client, ClientId};
-use worker::Context;
 
+use crate::Edge;
 use crate::answer::Refusal;
-use crate::config::Config;
 use crate::snapshot::{self, Clients};
 
 /// The oldest snapshot, milliseconds, that a request is refused by.
@@ -21,18 +20,24 @@ const REFUSED_BY_MS: u64 = 1_000;
 /// # Errors
 /// What `judge` says; [`Refusal::Unavailable`] when there is no snapshot.
 pub(crate) async fn check<T>(
-    config: &Rc<Config>,
-    context: &Context,
+    edge: &Edge,
     id: &ClientId,
     judge: impl Fn(Option<&Client>) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
-    let clients = snapshot::current::<Clients>(config, context).await?;
+    let clients = snapshot::current::<Clients>(edge, &()).await?;
     let judged = judge(clients.find(id));
     if judged.is_ok() {
         return judged;
     }
-    match snapshot::renew::<Clients>(config, REFUSED_BY_MS).await {
+    match snapshot::renew::<Clients>(edge, &(), REFUSED_BY_MS).await {
         Ok(renewed) if !Rc::ptr_eq(&renewed, &clients) => judge(renewed.find(id)),
         _ => judged,
     }
+}
+
+/// Finds a client, if the snapshot tells.
+pub(crate) async fn find(edge: &Edge, id: Option<&str>) -> Option<Client> {
+    let id = ClientId::parse(id?).ok()?;
+    let clients = snapshot::current::<Clients>(edge, &()).await.ok()?;
+    clients.find(&id).cloned()
 }

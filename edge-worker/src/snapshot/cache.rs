@@ -1,0 +1,87 @@
+//! Copies in the platform's cache: what one isolate has loaded, the others of the same place find.
+//!
+//! Others than this worker may be able to write there, so a copy is authenticated. A cache that
+//! does not work is the same as an empty one.
+
+use shared::secret::{MacKey, base64url, base64url_decode, same_bytes};
+use wasm_bindgen_futures::JsFuture;
+use worker::{Cache, Headers, Response};
+
+use super::Written;
+use crate::Edge;
+
+/// A copy, and the moment for which it stands, milliseconds since the epoch.
+pub(super) struct Copied {
+    pub(super) written: Written,
+    pub(super) loaded_at: u64,
+}
+
+/// Finds the copy of what the origin has at `path`.
+pub(super) async fn get(edge: &Edge, path: &str) -> Option<Copied> {
+    let response: web_sys::Response =
+        Cache::default().get(url(edge, path), false).await.ok()??.into();
+    let text = JsFuture::from(response.text().ok()?).await.ok()?;
+    read(&edge.config.keys.kept, path, &text.as_string()?)
+}
+
+/// Keeps a copy for `stale` milliseconds.
+pub(super) async fn put(edge: &Edge, path: &str, written: &Written, loaded_at: u64, stale: u64) {
+    let Written::Text { text, etag } = written else { return };
+    let copy = write(&edge.config.keys.kept, path, text, etag.as_deref(), loaded_at);
+    let headers = Headers::new();
+    let max_age = format!("max-age={}", stale / 1_000);
+    if headers.set("Cache-Control", &max_age).is_ok()
+        && let Ok(response) = Response::ok(copy)
+    {
+        drop(Cache::default().put(url(edge, path), response.with_headers(headers)).await);
+    }
+}
+
+/// The name of a copy: below a path of the issuer's that nobody can ask for.
+fn url(edge: &Edge, path: &str) -> String {
+    edge.config.issuer.url(&format!("/internal/kept{path}"))
+}
+
+fn write(key: &MacKey, path: &str, text: &str, etag: Option<&str>, loaded_at: u64) -> String {
+    let head = format!("{loaded_at} {}", etag.unwrap_or("-"));
+    let tag = key.tag(&[path.as_bytes(), head.as_bytes(), text.as_bytes()]);
+    format!("{} {head}\n{text}", base64url(&tag))
+}
+
+fn read(key: &MacKey, path: &str, copy: &str) -> Option<Copied> {
+    let (line, text) = copy.split_once('\n')?;
+    let (tag, head) = line.split_once(' ')?;
+    let expected = key.tag(&[path.as_bytes(), head.as_bytes(), text.as_bytes()]);
+    if !same_bytes(&expected, &base64url_decode(tag)?) {
+        return None;
+    }
+    let (loaded_at, etag) = head.split_once(' ')?;
+    let etag = (etag != "-").then(|| etag.to_owned());
+    let written = Written::Text { text: text.to_owned(), etag };
+    Some(Copied { written, loaded_at: loaded_at.parse().ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_read_as_it_was_written_and_under_no_other_name_or_key() {
+        let key = MacKey::derive(b"secret", "test");
+        for (text, etag) in [("text\nof two lines", Some("\"tag\"")), ("", None)] {
+            let copy = write(&key, "/a", text, etag, 17);
+            let read_back = read(&key, "/a", &copy).unwrap();
+            assert_eq!(read_back.loaded_at, 17);
+            let written =
+                Written::Text { text: text.to_owned(), etag: etag.map(str::to_owned) };
+            assert_eq!(read_back.written, written);
+            assert!(read(&key, "/b", &copy).is_none(), "another name");
+            assert!(read(&MacKey::derive(b"other", "test"), "/a", &copy).is_none());
+            assert!(read(&key, "/a", &copy.replacen("17", "18", 1)).is_none(), "another time");
+            assert!(read(&key, "/a", &format!("{copy}x")).is_none(), "another text");
+        }
+        for none in ["", "x", "x y", "x\ny", "x 1 -\ny"] {
+            assert!(read(&key, "/a", none).is_none(), "{none}");
+        }
+    }
+}
