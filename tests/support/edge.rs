@@ -13,7 +13,7 @@ use crate::listens;
 use crate::process::{Ending, Process, wait_until};
 
 /// What workerd's Cache API asks; without it every use of the Cache API throws.
-const CACHE: &str = include_str!("cache.js");
+const CACHE: &str = include_str!("../../examples/self-hosting/cache.js");
 
 /// Where it lies: beside the modules, with a name that no module has.
 const CACHE_FILE: &str = "behind-the-cache-api.js";
@@ -43,20 +43,13 @@ impl EdgeSettings {
 
     /// Writes workerd's configuration.
     fn config(&self) -> String {
-        let mut modules = String::new();
-        // The entry comes first: workerd starts with the first module.
-        let mut files = files(&self.modules, &self.modules);
-        files.sort_by_key(|file| (file != "index.js", file.clone()));
-        for file in files {
-            let kind = if is(&file, "wasm") { "wasm" } else { "esModule" };
-            let _ = writeln!(modules, "    (name = {file:?}, {kind} = embed {file:?}),");
-        }
         let mut bindings = String::new();
         for (name, value) in &self.bindings {
             let _ = writeln!(bindings, "    (name = {name:?}, text = {value:?}),");
         }
         format!(
             "using Workerd = import \"/workerd/workerd.capnp\";\n\
+             using Edge = import \"modules.capnp\";\n\
              const config :Workerd.Config = (\n  \
                services = [\n    \
                  (name = \"main\", worker = .worker),\n    \
@@ -68,7 +61,7 @@ impl EdgeSettings {
              );\n\
              const worker :Workerd.Worker = (\n  \
                compatibilityDate = \"2026-04-01\",\n  \
-               modules = [\n{modules}  ],\n  \
+               modules = Edge.modules,\n  \
                bindings = [\n{bindings}  ],\n  \
                cacheApiOutbound = \"cache\",\n\
              );\n\
@@ -81,23 +74,20 @@ impl EdgeSettings {
     }
 }
 
-/// Lists the files below a folder, relative to `base`; declarations of types are none.
-fn files(base: &Path, folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).expect("the modules were built").flatten();
-    entries
-        .flat_map(|entry| {
-            let path = entry.path();
-            if path.is_dir() {
-                return files(base, &path);
-            }
-            let name = path.strip_prefix(base).unwrap_or(&path).display().to_string();
-            if is(&name, "js") || is(&name, "wasm") { vec![name] } else { vec![] }
-        })
-        .collect()
-}
-
-fn is(file: &str, extension: &str) -> bool {
-    Path::new(file).extension().is_some_and(|it| it == extension)
+/// Copies a folder with all that is in it.
+///
+/// # Panics
+/// When it cannot be copied.
+pub fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder can be made");
+    for entry in fs::read_dir(from).expect("the folder is there").flatten() {
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy_folder(&from, &to);
+        } else {
+            fs::copy(&from, to).expect("a file can be copied");
+        }
+    }
 }
 
 /// A running worker. Dropping it ends it.
@@ -116,11 +106,7 @@ impl Edge {
     #[must_use]
     pub fn start(settings: EdgeSettings) -> Self {
         let folder = TempDir::new().expect("a folder can be made");
-        for file in files(&settings.modules, &settings.modules) {
-            let to = folder.path().join(&file);
-            fs::create_dir_all(to.parent().unwrap_or(folder.path())).expect("a folder can be made");
-            fs::copy(settings.modules.join(&file), to).expect("a module can be copied");
-        }
+        copy_folder(&settings.modules, folder.path());
         fs::write(folder.path().join(CACHE_FILE), CACHE).expect("a module can be written");
         let mut edge = Self { process: None, settings, folder };
         edge.restart();
