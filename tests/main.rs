@@ -68,5 +68,6 @@ mod pages;
 mod password;
 mod refresh;
 mod revoke;
+mod self_hosting;
 mod server;
 mod token;
