@@ -56,6 +56,7 @@ mod consent;
 mod cors;
 mod discovery;
 mod edge_alone;
+mod environments;
 mod faults;
 mod http;
 mod introspect;
