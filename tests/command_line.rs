@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Runs `cadence` with a data directory of its own.
-fn cadence(data: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Output {
+pub(crate) fn cadence(data: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Output {
     Command::new(&stack::artifacts().cadence)
         .args(arguments)
         .env_clear()

@@ -13,7 +13,7 @@ use crate::browser::Browser;
 use crate::http::Request;
 use crate::oauth::{ALICE, ALICES_PASSWORD, App, WEB};
 
-const EDGE_SECRET: &str = "an-edge-secret-of-the-suite-0123456789";
+pub(crate) const EDGE_SECRET: &str = "an-edge-secret-of-the-suite-0123456789";
 
 /// A whole system, as clients see it.
 pub(crate) struct Server {
@@ -59,17 +59,47 @@ impl Server {
         Self::start(Backing::Embedded, Front::Edge)
     }
 
+    /// Starts what [`Server::embedded`] is, as an environment of its own: with another edge secret
+    /// than any other, and with the server secret that each origin generates for itself.
+    pub(crate) fn start_environment(edge_secret: &str) -> Self {
+        Self::start_with(Backing::Embedded, Front::Edge, edge_secret)
+    }
+
+    /// Starts an origin on the embedded store, for an edge that the test itself starts at `url`.
+    pub(crate) fn start_behind(url: &str) -> Self {
+        Self::start_at(url, stack::free_port(), Backing::Embedded, EDGE_SECRET)
+    }
+
     fn start(backing: Backing, front: Front) -> Self {
-        keep_folders_together();
-        let artifacts = stack::artifacts();
-        let redis = (backing == Backing::Redis).then(|| Redis::start(artifacts));
+        Self::start_with(backing, front, EDGE_SECRET)
+    }
+
+    fn start_with(backing: Backing, front: Front, edge_secret: &str) -> Self {
         let (port, edge_port) = (stack::free_port(), stack::free_port());
         let url = match front {
             Front::Direct => format!("http://127.0.0.1:{port}"),
             Front::Edge => format!("http://127.0.0.1:{edge_port}"),
         };
-        let mut settings = OriginSettings::new(&artifacts.cadence, &url, port);
-        settings.set("CADENCE_EDGE_SECRET", EDGE_SECRET);
+        let mut server = Self::start_at(&url, port, backing, edge_secret);
+        server.edge = (front == Front::Edge).then(|| {
+            let artifacts = stack::artifacts();
+            let mut settings = EdgeSettings::new(&artifacts.workerd, &artifacts.worker, edge_port);
+            settings.set("CADENCE_ISSUER", &url);
+            settings.set("CADENCE_ORIGIN_URL", &server.origin.url());
+            settings.set("CADENCE_EDGE_SECRET", edge_secret);
+            settings.set("CADENCE_CORS_ORIGINS", "https://settings.example");
+            Edge::start(settings)
+        });
+        server
+    }
+
+    /// Starts an origin with the clients and users of the suite, and no edge yet.
+    fn start_at(url: &str, port: u16, backing: Backing, edge_secret: &str) -> Self {
+        keep_folders_together();
+        let artifacts = stack::artifacts();
+        let redis = (backing == Backing::Redis).then(|| Redis::start(artifacts));
+        let mut settings = OriginSettings::new(&artifacts.cadence, url, port);
+        settings.set("CADENCE_EDGE_SECRET", edge_secret);
         settings.set("CADENCE_CORS_ORIGINS", "https://settings.example");
         if let Some(redis) = &redis {
             settings.set("CADENCE_REDIS_URL", &redis.url());
@@ -77,15 +107,8 @@ impl Server {
         let origin = Origin::start(settings);
         origin.apply(&stack::root().join("examples/demo.toml"));
         origin.apply(&stack::root().join("tests/clients.toml"));
-        let edge = (front == Front::Edge).then(|| {
-            let mut settings = EdgeSettings::new(&artifacts.workerd, &artifacts.worker, edge_port);
-            settings.set("CADENCE_ISSUER", &url);
-            settings.set("CADENCE_ORIGIN_URL", &origin.url());
-            settings.set("CADENCE_EDGE_SECRET", EDGE_SECRET);
-            settings.set("CADENCE_CORS_ORIGINS", "https://settings.example");
-            Edge::start(settings)
-        });
-        Self { url, redis, origin, edge, cookies_of_alice: Mutex::default() }
+        let url = url.to_owned();
+        Self { url, redis, origin, edge: None, cookies_of_alice: Mutex::default() }
     }
 
     pub(crate) fn request(&self, method: &str, path: &str) -> Request {

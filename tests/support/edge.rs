@@ -13,13 +13,10 @@ use crate::listens;
 use crate::process::{Ending, Process, wait_until};
 
 /// What workerd's Cache API asks; without it every use of the Cache API throws.
-const CACHE: &str = include_str!("cache.js");
+const CACHE: &str = include_str!("../../examples/self-hosting/cache.js");
 
 /// Where it lies: beside the modules, with a name that no module has.
 const CACHE_FILE: &str = "behind-the-cache-api.js";
-
-/// Where an entry of the caller's own lies; no module of a worker has this name either.
-const ENTRY_FILE: &str = "an-entry-of-its-own.js";
 
 /// How a worker is started.
 #[derive(Clone, Debug)]
@@ -29,6 +26,7 @@ pub struct EdgeSettings {
     port: u16,
     bindings: Vec<(String, String)>,
     entry: Option<&'static str>,
+    twin_port: Option<u16>,
 }
 
 impl EdgeSettings {
@@ -36,13 +34,18 @@ impl EdgeSettings {
     #[must_use]
     pub fn new(workerd: &Path, modules: &Path, port: u16) -> Self {
         let (workerd, modules) = (workerd.to_owned(), modules.to_owned());
-        Self { workerd, modules, port, bindings: Vec::new(), entry: None }
+        Self { workerd, modules, port, bindings: Vec::new(), entry: None, twin_port: None }
     }
 
     /// Sets a text binding of the worker.
     pub fn set(&mut self, name: &str, value: &str) {
         self.bindings.retain(|(known, _)| known != name);
         self.bindings.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Adds one more isolate of the same worker, with the same cache, that listens at `port`.
+    pub fn twin_at(&mut self, port: u16) {
+        self.twin_port = Some(port);
     }
 
     /// Starts with this module instead of the worker's `index.js`; it can import the others.
@@ -52,33 +55,33 @@ impl EdgeSettings {
 
     /// Writes workerd's configuration.
     fn config(&self) -> String {
-        let mut modules = String::new();
-        // The entry comes first: workerd starts with the first module.
-        let mut files = files(&self.modules, &self.modules);
-        files.sort_by_key(|file| (file != "index.js", file.clone()));
-        let entry = self.entry.map(|_| ENTRY_FILE.to_owned());
-        for file in entry.into_iter().chain(files) {
-            let kind = if is(&file, "wasm") { "wasm" } else { "esModule" };
-            let _ = writeln!(modules, "    (name = {file:?}, {kind} = embed {file:?}),");
-        }
         let mut bindings = String::new();
         for (name, value) in &self.bindings {
             let _ = writeln!(bindings, "    (name = {name:?}, text = {value:?}),");
         }
+        let twin = self.twin_port.map_or_else(String::new, |port| {
+            format!(
+                "    (name = \"twin\", address = \"127.0.0.1:{port}\", http = (), service = \"twin\"),\n"
+            )
+        });
         format!(
             "using Workerd = import \"/workerd/workerd.capnp\";\n\
+             using Edge = import \"modules.capnp\";\n\
              const config :Workerd.Config = (\n  \
                services = [\n    \
                  (name = \"main\", worker = .worker),\n    \
+                 (name = \"twin\", worker = .worker),\n    \
                  (name = \"cache\", worker = .cache),\n    \
                  (name = \"internet\", network = (allow = [\"public\", \"private\", \"local\"])),\n  \
                ],\n  \
-               sockets = [(name = \"http\", address = \"127.0.0.1:{port}\", http = (), \
-                           service = \"main\")],\n\
+               sockets = [\n    \
+                 (name = \"http\", address = \"127.0.0.1:{port}\", http = (), \
+                  service = \"main\"),\n{twin}  \
+               ],\n\
              );\n\
              const worker :Workerd.Worker = (\n  \
                compatibilityDate = \"2026-04-01\",\n  \
-               modules = [\n{modules}  ],\n  \
+               modules = Edge.modules,\n  \
                bindings = [\n{bindings}  ],\n  \
                cacheApiOutbound = \"cache\",\n\
              );\n\
@@ -91,23 +94,20 @@ impl EdgeSettings {
     }
 }
 
-/// Lists the files below a folder, relative to `base`; declarations of types are none.
-fn files(base: &Path, folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).expect("the modules were built").flatten();
-    entries
-        .flat_map(|entry| {
-            let path = entry.path();
-            if path.is_dir() {
-                return files(base, &path);
-            }
-            let name = path.strip_prefix(base).unwrap_or(&path).display().to_string();
-            if is(&name, "js") || is(&name, "wasm") { vec![name] } else { vec![] }
-        })
-        .collect()
-}
-
-fn is(file: &str, extension: &str) -> bool {
-    Path::new(file).extension().is_some_and(|it| it == extension)
+/// Copies a folder with all that is in it.
+///
+/// # Panics
+/// When it cannot be copied.
+pub fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder can be made");
+    for entry in fs::read_dir(from).expect("the folder is there").flatten() {
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy_folder(&from, &to);
+        } else {
+            fs::copy(&from, to).expect("a file can be copied");
+        }
+    }
 }
 
 /// A running worker. Dropping it ends it.
@@ -126,14 +126,10 @@ impl Edge {
     #[must_use]
     pub fn start(settings: EdgeSettings) -> Self {
         let folder = TempDir::new().expect("a folder can be made");
-        for file in files(&settings.modules, &settings.modules) {
-            let to = folder.path().join(&file);
-            fs::create_dir_all(to.parent().unwrap_or(folder.path())).expect("a folder can be made");
-            fs::copy(settings.modules.join(&file), to).expect("a module can be copied");
-        }
+        copy_folder(&settings.modules, folder.path());
         fs::write(folder.path().join(CACHE_FILE), CACHE).expect("a module can be written");
         if let Some(entry) = settings.entry {
-            fs::write(folder.path().join(ENTRY_FILE), entry).expect("a module can be written");
+            fs::write(folder.path().join("index.js"), entry).expect("a module can be written");
         }
         let mut edge = Self { process: None, settings, folder };
         edge.restart();

@@ -9,7 +9,7 @@ mod process;
 mod redis;
 
 pub use artifacts::{Artifacts, artifacts, cargo, root, worker_dir};
-pub use edge::{Edge, EdgeSettings};
+pub use edge::{Edge, EdgeSettings, copy_folder};
 pub use origin::{Origin, OriginSettings};
 pub use process::{Ending, Process, free_port, wait_until};
 pub use redis::Redis;

@@ -1,4 +1,4 @@
-//! `cargo xtask dev`: edge and origin with demo data, until Ctrl-C.
+//! `cargo xtask dev`: edge, origin and an API behind them with demo data, until Ctrl-C.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -20,10 +20,15 @@ use crate::worker::{self, Build};
 const EDGE_PORT: u16 = 8787;
 const ORIGIN_PORT: u16 = 8888;
 const ADMIN_PORT: u16 = 8889;
+/// Where the example API listens, and the upstream in the development settings.
+const API_PORT: u16 = 9090;
 const ISSUER: &str = "http://localhost:8787";
 
 /// The value in the development settings of `wrangler.toml`; the origin takes it on loopback only.
 const EDGE_SECRET: &str = "development-only-edge-secret";
+
+/// Its name in tokens, as `examples/demo.toml` has it.
+const API_AUDIENCE: &str = "https://notes.example.test";
 
 /// Sets everything up, runs it, and returns when Ctrl-C is pressed or a part ends by itself.
 ///
@@ -36,11 +41,17 @@ pub(crate) fn run_until_interrupted(backing: Backing) -> Result<(), Failed> {
     if backing == Backing::Redis {
         tools::debian("redis-server", "redis-server")?;
     }
-    for (port, what) in [(EDGE_PORT, "edge"), (ORIGIN_PORT, "origin"), (ADMIN_PORT, "admin")] {
+    for (port, what) in [
+        (EDGE_PORT, "edge"),
+        (ORIGIN_PORT, "origin"),
+        (ADMIN_PORT, "admin"),
+        (API_PORT, "example API"),
+    ] {
         require_free(port, what)?;
     }
     worker::build(Build::Quick)?;
     step("build the origin", || run(&mut cargo(&["build", "--package", "origin"])))?;
+    step("build the example API", || run(&mut cargo(&["build", "--package", "example-api"])))?;
     let signals = Signals::watch()?;
     let data = root().join("cadence-data");
     let redis = match backing {
@@ -50,20 +61,25 @@ pub(crate) fn run_until_interrupted(backing: Backing) -> Result<(), Failed> {
     let origin = step("start the origin, apply examples/demo.toml", || {
         Ok(start_origin(&data, redis.as_ref()))
     })?;
+    let api = step("start the example API", || start_api(&data))?;
     let edge = step("start the edge in `wrangler dev`", || start_edge(&data, &signals))?;
     println!("{}", welcome(began.elapsed(), redis.as_ref(), &data));
     while !signals.came() {
         std::thread::sleep(Duration::from_millis(100));
         if !edge.runs() {
-            return Err(Failed(format!("wrangler has ended:\n{}", tail(&edge.log()))));
+            return Err(ended("wrangler", &edge.log()));
         }
         if !origin.runs() {
-            return Err(Failed(format!("the origin has ended:\n{}", tail(&origin.log()))));
+            return Err(ended("the origin", &origin.log()));
+        }
+        if !api.runs() {
+            return Err(ended("the example API", &api.log()));
         }
     }
     eprintln!();
     step("stop", || {
         drop(edge);
+        drop(api);
         drop(origin);
         drop(redis);
         Ok(())
@@ -120,6 +136,21 @@ fn start_origin(data: &Path, redis: Option<&Redis>) -> Origin {
     origin
 }
 
+fn start_api(data: &Path) -> Result<Process, Failed> {
+    let folder = data.join("dev-api");
+    fs::create_dir_all(&folder)?;
+    let binary = root().join("target/debug/example-api");
+    let environment = [
+        ("API_ISSUER", ISSUER.to_owned()),
+        ("API_AUDIENCE", API_AUDIENCE.to_owned()),
+        ("API_LISTEN", format!("127.0.0.1:{API_PORT}")),
+    ]
+    .map(|(name, value)| (name.to_owned(), value));
+    let log = folder.join("api.log");
+    let _ = fs::remove_file(&log);
+    Ok(Process::start(&binary, &[], &environment, &log, Ending::Kill))
+}
+
 fn start_edge(data: &Path, signals: &Signals) -> Result<Process, Failed> {
     let folder = data.join("dev-edge");
     fs::create_dir_all(&folder)?;
@@ -163,12 +194,13 @@ fn welcome(took: Duration, redis: Option<&Redis>, data: &Path) -> String {
         format!("  rows      redis-cli -s {} --scan\n", redis.socket().display())
     });
     format!(
-        "
+        r#"
 Cadence runs ({took:.1} s). Ctrl-C ends it.
 
   issuer    {ISSUER}
   discovery {ISSUER}/.well-known/openid-configuration
   origin    http://127.0.0.1:{ORIGIN_PORT}   metrics http://127.0.0.1:{ADMIN_PORT}/metrics
+  API       {ISSUER}/api/notes (behind the edge)   http://127.0.0.1:{API_PORT}/api/notes (itself)
 {rows}  logs      {logs}
 
   user      alice@example.test   password correct-horse-battery
@@ -185,10 +217,21 @@ Tokens for that code, within a minute (put it in place of CODE):
 Or without a browser:
 
   curl -u demo-cli:demo-cli-secret -d grant_type=password -d username=alice@example.test -d password=correct-horse-battery -d scope=openid {ISSUER}/oauth2/token
-",
+
+A token for the example API (examples/api), and what it opens; add -d '{{"text":"milk"}}' and
+-H 'Content-Type: application/json' for a note:
+
+  TOKEN=$(curl -s -u demo-cli:demo-cli-secret -d grant_type=password -d username=alice@example.test -d password=correct-horse-battery -d 'scope=notes:read notes:write' {ISSUER}/oauth2/token | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+  curl -H "Authorization: Bearer $TOKEN" {ISSUER}/api/notes
+  curl -N -H "Authorization: Bearer $TOKEN" {ISSUER}/api/notes/events
+"#,
         took = took.as_secs_f64(),
-        logs = data.join("dev-edge/wrangler.log").display(),
+        logs = format_args!("{} (dev-edge/wrangler.log, dev-api/api.log)", data.display()),
     )
+}
+
+fn ended(what: &str, log: &str) -> Failed {
+    Failed(format!("{what} has ended:\n{}", tail(log)))
 }
 
 fn tail(log: &str) -> String {

@@ -1,6 +1,7 @@
 //! `cargo xtask worker`: the edge worker as modules that workerd and wrangler take as they are:
-//! an entry, the glue, the wasm.
+//! an entry, the glue, the wasm; and a list of them for workerd's configuration.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,6 +14,13 @@ use crate::step::{Failed, cargo, root, run, step};
 /// The entry module. After a trap the instance is thrown away, so that one trap does not outlive
 /// its request.
 const ENTRY: &str = include_str!("entry.js");
+
+/// Where it lies.
+const ENTRY_FILE: &str = "index.js";
+
+/// The list of the modules, which a configuration of workerd imports: the folders of snippets are
+/// named after versions.
+const MODULES: &str = "modules.capnp";
 
 /// The npm package that brings `wasm-opt`: 104 MB, so it is fetched for [`Build::Optimized`] alone.
 const BINARYEN: &str = "binaryen@132.0.0";
@@ -77,6 +85,7 @@ pub(crate) fn build_package(package: &str, build: Build, into: &Path) -> Result<
         clear(&fresh)?;
         fs::create_dir_all(&fresh)?;
         bind(&wasm, &name, &fresh)?;
+        fs::write(fresh.join(MODULES), modules(&fresh)?)?;
         if build == Build::Optimized {
             optimize(&fresh.join(format!("{name}_bg.wasm")))?;
         }
@@ -95,7 +104,8 @@ fn replace(fresh: &Path, into: &Path, name: &str) -> Result<(), Failed> {
     if fresh.join("snippets").exists() {
         fs::rename(fresh.join("snippets"), into.join("snippets"))?;
     }
-    for module in [format!("{name}_bg.wasm"), format!("{name}.js"), "index.js".to_owned()] {
+    fs::rename(fresh.join(MODULES), into.join(MODULES))?;
+    for module in [format!("{name}_bg.wasm"), format!("{name}.js"), ENTRY_FILE.to_owned()] {
         let path = into.join(&module);
         fs::rename(fresh.join(&module), &path)?;
         let shown = path.strip_prefix(root()).unwrap_or(&path).display().to_string();
@@ -136,8 +146,42 @@ fn bind(wasm: &Path, name: &str, into: &Path) -> Result<(), Failed> {
     let text = fs::read_to_string(&glue)?;
     // A plain import of a compiled-wasm module gives the same module as a source-phase one.
     fs::write(&glue, text.replace("import source ", "import "))?;
-    fs::write(into.join("index.js"), ENTRY.replace("NAME", name))?;
+    fs::write(into.join(ENTRY_FILE), ENTRY.replace("NAME", name))?;
     Ok(())
+}
+
+/// Writes the list of the modules in a folder as a constant in Cap'n Proto's language.
+fn modules(folder: &Path) -> Result<String, Failed> {
+    let mut files = files(folder, folder)?;
+    // workerd starts with the first module.
+    files.sort_by_key(|file| (file != ENTRY_FILE, file.clone()));
+    let mut text = "\
+        # The modules of the worker, written by `cargo xtask worker`.\n\
+        @0xc4de8ce1ad6e5c01;\n\
+        using Workerd = import \"/workerd/workerd.capnp\";\n\
+        const modules :List(Workerd.Worker.Module) = [\n"
+        .to_owned();
+    for file in files {
+        let is_wasm = Path::new(&file).extension().is_some_and(|it| it == "wasm");
+        let kind = if is_wasm { "wasm" } else { "esModule" };
+        writeln!(text, "  (name = {file:?}, {kind} = embed {file:?}),")?;
+    }
+    text.push_str("];\n");
+    Ok(text)
+}
+
+/// Lists the files below a folder, relative to `base`.
+fn files(base: &Path, folder: &Path) -> Result<Vec<String>, Failed> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(files(base, &path)?);
+        } else {
+            found.push(path.strip_prefix(base)?.display().to_string());
+        }
+    }
+    Ok(found)
 }
 
 /// Makes the wasm smaller.

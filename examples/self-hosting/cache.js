@@ -1,5 +1,6 @@
 // What stands behind the Cache API: workerd sends it a GET, PUT or PURGE for each call, and takes
-// an answer for a hit when `cf-cache-status` says so.
+// an answer for a hit when `cf-cache-status` says so. What is kept is kept in memory: the edge keeps
+// clients, keys and status lists here, so it is little, and it is fetched again after a restart.
 const kept = new Map();
 
 // Returns the milliseconds for which a kept answer is fresh.
@@ -30,7 +31,9 @@ export default {
     const key = `${request.headers.get("cf-cache-namespace") ?? ""} ${request.url}`;
     if (request.method === "PUT") {
       const answer = parse(new Uint8Array(await request.arrayBuffer()));
-      answer.staleAt = Date.now() + freshFor(answer.headers);
+      const now = Date.now();
+      answer.staleAt = now + freshFor(answer.headers);
+      for (const [key, { staleAt }] of kept) if (staleAt <= now) kept.delete(key);
       kept.set(key, answer);
       return new Response(null, { status: 204 });
     }
