@@ -208,9 +208,9 @@ fn what_one_environment_issued_is_refused_by_another() {
             ];
             away.post(door, "/oauth2/token", &redeem).refused(400, "invalid_grant");
             // The client's secret is that of its own environment.
-            for form in [&refresh[..], &redeem] {
-                let request = Request::new("POST", format!("{door}/oauth2/token"));
-                let answer = home.web.sign(request, form).send();
+            for path in ["/oauth2/revoke", "/oauth2/introspect"] {
+                let request = Request::new("POST", format!("{door}{path}"));
+                let answer = home.web.sign(request, &[("token", &tokens.access)]).send();
                 answer.refused(401, "invalid_client");
                 assert!(answer.header("www-authenticate").is_some(), "{answer:?}");
             }

@@ -120,6 +120,9 @@ fn without_redis_nobody_is_told_no(mut server: Server) {
 
     server.redis.as_mut().unwrap().restart();
     until("the system is ready again", || server.get("/readyz").send().status == 200);
+    until("statuses are known again", || {
+        server.get("/oauth2/userinfo").bearer(&tokens.access).send().status != 503
+    });
     is_alive(&server, &tokens.access);
     Tokens::of(&WEB.redeem(&server, &code));
     let next = Tokens::of(&WEB.refresh(&server, &tokens.refresh));
@@ -153,6 +156,9 @@ fn a_redis_that_hangs_is_given_up_in_time() {
     until("the system is ready again", || server.get("/readyz").send().status == 200);
     // The refresh may have happened: the answer was lost, and is given again.
     let next = Tokens::of(&WEB.refresh(&server, &tokens.refresh));
+    until("statuses are known again", || {
+        server.get("/oauth2/userinfo").bearer(&next.access).send().status != 503
+    });
     is_alive(&server, &next.access);
     Tokens::of(&WEB.refresh(&server, &next.refresh));
 }
@@ -316,6 +322,8 @@ fn rows_are_where_the_key_table_says_and_hold_no_secret() {
                 "cadence:grant:{",
                 "cadence:jti:{",
                 "cadence:attempts:",
+                "cadence:status-lists:{",
+                "cadence:status-list:{",
             ]
             .iter()
             .any(|prefix| key.starts_with(prefix)),

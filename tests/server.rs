@@ -188,9 +188,9 @@ impl Server {
     }
 
     /// Counts the requests that reached the origin on behalf of clients: the edge's own requests
-    /// for clients and keys are not among them.
+    /// for clients, keys and status lists are not among them, nor are its reports.
     pub(crate) fn asked_of_origin(&self) -> u64 {
-        let own = ["/internal/clients", "other", "/oauth2/jwks"];
+        let own = ["other", "/oauth2/jwks", "/oauth2/status/{list}"];
         let own: u64 = own.iter().map(|route| self.origin.requests(Some(route))).sum();
         self.origin.requests(None) - own
     }

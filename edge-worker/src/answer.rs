@@ -3,15 +3,17 @@
 use std::borrow::Cow;
 
 use js_sys::ArrayBuffer;
-use shared::authorize::ErrorRedirect;
+use shared::authorize::{AuthorizeError, ErrorRedirect};
 use shared::bearer;
 use shared::client_auth;
 use shared::endpoint::Endpoint;
 use shared::error::{ErrorCode, OAuthError};
 use shared::issuer::Issuer;
-use shared::page::{ErrorKind, ErrorPage};
+use shared::page::{ErrorKind, ErrorPage, Page};
 use wasm_bindgen::JsValue;
-use web_sys::{Headers, Response, ResponseInit};
+use web_sys::{Headers, ReadableStream, Response, ResponseInit};
+
+use crate::limiter;
 
 /// Seconds after which a client is asked to try again when something is away.
 const RETRY_IN: &str = "2";
@@ -20,7 +22,7 @@ const RETRY_IN: &str = "2";
 #[derive(Debug)]
 pub(crate) struct Answer {
     status: u16,
-    headers: Vec<(&'static str, Cow<'static, str>)>,
+    headers: Vec<(Cow<'static, str>, Cow<'static, str>)>,
     body: Body,
 }
 
@@ -33,6 +35,8 @@ pub(crate) enum Body {
     Text(String),
     /// Bytes of the origin, which are passed on without a look at them.
     Buffer(ArrayBuffer),
+    /// What an upstream sends, as it comes.
+    Stream(ReadableStream),
 }
 
 /// Why a request goes no further than the edge.
@@ -45,8 +49,10 @@ pub(crate) enum Refusal {
         /// What is wrong with the token; `None` when there is none.
         error: Option<OAuthError>,
         /// The scope that the endpoint needs.
-        scope: Option<&'static str>,
+        scope: Option<String>,
     },
+    /// Said on a page of its own, with this status.
+    Page(u16, Box<Page>),
     /// Said to the client by way of the browser.
     Redirect(Box<ErrorRedirect>),
     /// The origin is away. The reason was logged where it was met.
@@ -56,6 +62,15 @@ pub(crate) enum Refusal {
 impl From<OAuthError> for Refusal {
     fn from(error: OAuthError) -> Self {
         Self::OAuth(error)
+    }
+}
+
+impl From<AuthorizeError> for Refusal {
+    fn from(error: AuthorizeError) -> Self {
+        match error {
+            AuthorizeError::Page(error) => Self::OAuth(error),
+            AuthorizeError::Redirect(error) => Self::Redirect(Box::new(error)),
+        }
     }
 }
 
@@ -69,16 +84,20 @@ impl Refusal {
     ) -> Answer {
         let is_page = endpoint.is_some_and(Endpoint::is_page);
         match self {
-            Self::OAuth(error) if is_page => error_page(&error, request_id),
-            Self::OAuth(error) => oauth_error(&error),
-            Self::Bearer { error, scope } => bearer_error(error, scope),
-            Self::Redirect(error) => error_redirect(&error, issuer),
-            Self::Unavailable => {
-                let error = OAuthError::temporarily_unavailable();
+            Self::OAuth(error) => {
                 let answer =
                     if is_page { error_page(&error, request_id) } else { oauth_error(&error) };
-                answer.with("Retry-After", RETRY_IN)
+                match error.status() {
+                    429 => answer.with("Retry-After", limiter::PERIOD_IN),
+                    503 | 504 => answer.with("Retry-After", RETRY_IN),
+                    _ => answer,
+                }
             }
+            Self::Bearer { error, scope } => bearer_error(error, scope.as_deref()),
+            Self::Page(status, page) => Answer::page(status, *page),
+            Self::Redirect(error) => error_redirect(&error, issuer),
+            Self::Unavailable => Self::OAuth(OAuthError::temporarily_unavailable())
+                .into_answer(endpoint, issuer, request_id),
         }
     }
 }
@@ -106,17 +125,33 @@ impl Answer {
             .with("Cache-Control", format!("public, max-age={max_age}"))
     }
 
+    /// Makes a page that is not to be stored.
+    pub(crate) fn page(status: u16, page: Page) -> Self {
+        Self::new(status, Body::Text(page.html))
+            .with("Content-Type", "text/html; charset=utf-8")
+            .no_store()
+            .with("Content-Security-Policy", page.content_security_policy)
+            .with("Referrer-Policy", "no-referrer")
+            .with("X-Frame-Options", "DENY")
+    }
+
+    /// Sends the browser elsewhere with 303: whatever the method was, the next one is `GET`
+    /// (RFC 9700 §4.12).
+    pub(crate) fn redirect(location: String) -> Self {
+        Self::empty(303).with("Location", location).with("Referrer-Policy", "no-referrer")
+    }
+
     /// Sets a header; replaces what it was.
     #[must_use]
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
-        self.headers.retain(|(known, _)| *known != name);
-        self.headers.push((name, value.into()));
+        self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        self.headers.push((name.into(), value.into()));
         self
     }
 
     /// Adds a header beside what is there.
-    pub(crate) fn append(&mut self, name: &'static str, value: String) {
-        self.headers.push((name, value.into()));
+    pub(crate) fn append(&mut self, name: impl Into<Cow<'static, str>>, value: String) {
+        self.headers.push((name.into(), value.into()));
     }
 
     /// Takes the body away, for `HEAD`.
@@ -148,6 +183,9 @@ impl Answer {
             Body::Buffer(buffer) => {
                 Response::new_with_opt_buffer_source_and_init(Some(&buffer), &init)
             }
+            Body::Stream(stream) => {
+                Response::new_with_opt_readable_stream_and_init(Some(&stream), &init)
+            }
         }
     }
 }
@@ -160,7 +198,7 @@ fn oauth_error(error: &OAuthError) -> Answer {
     answer
 }
 
-fn bearer_error(error: Option<OAuthError>, scope: Option<&'static str>) -> Answer {
+fn bearer_error(error: Option<OAuthError>, scope: Option<&str>) -> Answer {
     let Some(error) = error else {
         let told = OAuthError::new(ErrorCode::InvalidToken, "an access token is needed");
         return Answer::json(401, told.to_json()).with("WWW-Authenticate", bearer::challenge());
@@ -169,12 +207,9 @@ fn bearer_error(error: Option<OAuthError>, scope: Option<&'static str>) -> Answe
         .with("WWW-Authenticate", bearer::error_challenge(&error, scope))
 }
 
-/// Sends an error to the client by way of the browser, with 303: whatever the method was, the next
-/// one is `GET` (RFC 9700 §4.12).
+/// Sends an error to the client by way of the browser.
 fn error_redirect(error: &ErrorRedirect, issuer: &Issuer) -> Answer {
-    Answer::empty(303)
-        .with("Location", error.location(issuer))
-        .with("Referrer-Policy", "no-referrer")
+    Answer::redirect(error.location(issuer))
 }
 
 fn error_page(error: &OAuthError, request_id: &str) -> Answer {
@@ -182,12 +217,7 @@ fn error_page(error: &OAuthError, request_id: &str) -> Answer {
     let sentence = kind.sentence();
     let code = error.code().as_str();
     let page = ErrorPage { kind, sentence, code, request_id, back: None }.render();
-    Answer::new(error.status(), Body::Text(page.html))
-        .with("Content-Type", "text/html; charset=utf-8")
-        .no_store()
-        .with("Content-Security-Policy", page.content_security_policy)
-        .with("Referrer-Policy", "no-referrer")
-        .with("X-Frame-Options", "DENY")
+    Answer::page(error.status(), page)
 }
 
 #[cfg(test)]
@@ -200,7 +230,7 @@ mod tests {
     }
 
     fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
-        let mut values = answer.headers.iter().filter(|(known, _)| *known == name);
+        let mut values = answer.headers.iter().filter(|(known, _)| known == name);
         let first = values.next().map(|(_, value)| value.as_ref());
         assert!(values.next().is_none(), "{name} stands once");
         first
@@ -233,7 +263,7 @@ mod tests {
         assert_eq!(nobody.status, 401);
         assert_eq!(header(&nobody, "WWW-Authenticate"), Some("Bearer realm=\"cadence\""));
         let error = Some(bearer::insufficient_scope());
-        let scope = Some("openid");
+        let scope = Some("openid".to_owned());
         let small = answer(Refusal::Bearer { error, scope }, Endpoint::Userinfo);
         assert_eq!(small.status, 403);
         assert!(header(&small, "WWW-Authenticate").unwrap().ends_with("scope=\"openid\""));

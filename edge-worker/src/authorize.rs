@@ -65,8 +65,7 @@ fn begin(
     let headers = incoming.cookies();
     let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
     let cookies = edge.config.cookies();
-    let begun =
-        cookies.begin(&headers, request, None, Endpoint::Login, &random, incoming.now)?;
+    let begun = cookies.begin(&headers, request, None, Endpoint::Login, &random, incoming.now)?;
     let mut answer = Answer::redirect(begun.location);
     for cookie in begun.set_cookies {
         answer.append("Set-Cookie", cookie);

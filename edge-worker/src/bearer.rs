@@ -1,25 +1,24 @@
-//! Requests with an access token: refused here when the token cannot be good.
+//! Access tokens: refused here when they cannot be good.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::mem;
 use std::rc::Rc;
 
+use serde::de::DeserializeOwned;
 use shared::bearer::{self, BearerCredentials};
 use shared::claims::AccessToken;
 use shared::endpoint::Endpoint;
 use shared::error::OAuthError;
-use shared::jwt::{Typ, UntrustedJwt};
-use shared::scope::Scope;
+use shared::jwt::{Typ, UntrustedJwt, Verified};
 use shared::secret::Sha256Digest;
+use shared::status_list::{StatusIndex, VALID};
 use shared::time::UnixTime;
-use worker::Context;
 
 use crate::answer::{Answer, Refusal};
-use crate::config::Config;
 use crate::incoming::Incoming;
-use crate::snapshot::{self, Keys};
-use crate::{origin, webcrypto};
+use crate::snapshot::{self, Keys, PublishedList};
+use crate::{Edge, origin, webcrypto};
 
 /// How long an unknown `kid` does not make the edge ask for keys again, milliseconds.
 const KEYS_AGAIN_IN_MS: u64 = 10_000;
@@ -27,39 +26,67 @@ const KEYS_AGAIN_IN_MS: u64 = 10_000;
 /// How many verified tokens one generation remembers; there are two.
 const REMEMBERED: usize = 2_048;
 
-/// Forwards a request whose access token can be good.
+/// What a protected resource wants of a token.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    /// Whom the token is for.
+    pub(crate) audience: &'a str,
+    /// The scope that it covers.
+    pub(crate) scope: Option<&'a str>,
+}
+
+/// Forwards a request to the origin's own API when its access token can be good.
 ///
-/// Checks, in order: one way of sending the token, credentials, the JWT's header, its key, its
-/// signature, its claims ([`AccessToken::validate`]), the endpoint's scope.
-/// **Does NOT** tell whether the token was revoked: the origin does.
+/// **Does NOT** look for the token's row: the origin does.
 ///
 /// # Errors
-/// A Bearer challenge; [`Refusal::Unavailable`] when there is no key to check with.
+/// Those of [`check`].
 pub(crate) async fn answer(
-    config: &Rc<Config>,
-    context: &Context,
+    edge: &Edge,
     incoming: &Incoming,
     endpoint: Endpoint,
 ) -> Result<Answer, Refusal> {
-    let scope = (endpoint == Endpoint::Userinfo).then_some("openid");
-    let refuse = |error| Refusal::Bearer { error, scope };
     let authorization = incoming.authorization();
     check_one_method(incoming, !authorization.is_empty())
         .map_err(|error| Refusal::Bearer { error: Some(error), scope: None })?;
+    let scope = (endpoint == Endpoint::Userinfo).then_some("openid");
+    check(edge, incoming, Wanted { audience: edge.config.issuer.as_str(), scope }).await?;
+    origin::forward(&edge.config, incoming, endpoint).await
+}
+
+/// Lets a request through whose access token is good, as far as can be told without its row.
+///
+/// Checks, in order: credentials, the JWT's header, its key, its signature, its claims
+/// ([`AccessToken::validate`]), the audience, the scope, the status that is published for it.
+///
+/// # Errors
+/// A Bearer challenge; [`Refusal::Unavailable`] when keys or statuses are not known and the origin
+/// is away: nobody is let through, and nobody is told that a token is bad.
+pub(crate) async fn check(
+    edge: &Edge,
+    incoming: &Incoming,
+    wanted: Wanted<'_>,
+) -> Result<(), Refusal> {
+    let refuse = |error| Refusal::Bearer { error, scope: wanted.scope.map(str::to_owned) };
+    let authorization = incoming.authorization();
     let text = match BearerCredentials::parse(authorization.iter().map(String::as_bytes)) {
         Ok(BearerCredentials::Token(text)) => text,
         Ok(BearerCredentials::None) => return Err(refuse(None)),
         Err(error) => return Err(refuse(Some(error))),
     };
-    let granted = match verify(config, context, text, incoming.now).await {
-        Ok(granted) => granted,
-        Err(NotVerified::Refused) => return Err(refuse(Some(OAuthError::invalid_token()))),
+    let invalid = || refuse(Some(OAuthError::invalid_token()));
+    let token = match verify(edge, text, incoming.now).await {
+        Ok(token) => token,
+        Err(NotVerified::Refused) => return Err(invalid()),
         Err(NotVerified::Unknown(refusal)) => return Err(refusal),
     };
-    if scope.is_some_and(|scope| !granted.contains(scope)) {
+    if !token.claims.aud.contains(wanted.audience) {
+        return Err(invalid());
+    }
+    if wanted.scope.is_some_and(|scope| !token.claims.scope.contains(scope)) {
         return Err(refuse(Some(bearer::insufficient_scope())));
     }
-    origin::forward(config, incoming, endpoint).await
+    if is_revoked(edge, &token.status).await? { Err(invalid()) } else { Ok(()) }
 }
 
 /// Refuses a token in the form beside one in the header (RFC 6750 §2).
@@ -73,59 +100,67 @@ fn check_one_method(incoming: &Incoming, in_header: bool) -> Result<(), OAuthErr
     Ok(())
 }
 
+/// Tells whether a token was revoked, by the list that it is in. One whose list is gone was lost
+/// with the store, and is refused as well.
+async fn is_revoked(edge: &Edge, status: &StatusIndex) -> Result<bool, Refusal> {
+    let published = snapshot::current::<PublishedList>(edge, &status.list).await?;
+    let status = published.list.as_ref().and_then(|list| list.status(status.idx));
+    Ok(status != Some(VALID))
+}
+
 /// Why a token is not known to be good.
-enum NotVerified {
+pub(crate) enum NotVerified {
     /// It is not good.
     Refused,
     /// It may be, but that cannot be told now.
     Unknown(Refusal),
 }
 
-/// Returns the scope of a good access token for this server.
-async fn verify(
-    config: &Rc<Config>,
-    context: &Context,
-    text: &str,
-    now: UnixTime,
-) -> Result<Rc<Scope>, NotVerified> {
+/// Returns an access token that this issuer has signed and that has not expired. Each is verified
+/// once; its status is another matter.
+async fn verify(edge: &Edge, text: &str, now: UnixTime) -> Result<Rc<AccessToken>, NotVerified> {
     let digest = Sha256Digest::of(text.as_bytes());
-    if let Some(scope) = VERIFIED.with_borrow(|verified| verified.find(&digest, now)) {
-        return Ok(scope);
+    if let Some(token) = VERIFIED.with_borrow(|verified| verified.find(&digest, now)) {
+        return Ok(token);
     }
     let jwt = UntrustedJwt::parse(text, Typ::AccessToken).map_err(|_| NotVerified::Refused)?;
-    let keys = keys(config, context, jwt.kid()).await.map_err(NotVerified::Unknown)?;
-    let key = keys.set.find(jwt.kid(), jwt.alg()).ok_or(NotVerified::Refused)?;
-    let verdict = webcrypto::verify(&jwt, key, &keys.set).await.map_err(NotVerified::Unknown)?;
-    let verified = jwt.accept(key, verdict).map_err(|_| NotVerified::Refused)?;
-    let token = AccessToken::validate(verified, &config.issuer, config.issuer.as_str(), now)
+    let verified = signed_by_issuer(edge, &jwt).await?;
+    let issuer = &edge.config.issuer;
+    let token = AccessToken::validate(verified, issuer, issuer.as_str(), now)
         .map_err(|_| NotVerified::Refused)?;
-    let scope = Rc::new(token.claims.scope);
-    let entry = Entry { scope: Rc::clone(&scope), expires_at: token.expires_at };
-    VERIFIED.with_borrow_mut(|verified| verified.put(&digest, entry));
-    Ok(scope)
+    let token = Rc::new(token);
+    VERIFIED.with_borrow_mut(|verified| verified.put(&digest, Rc::clone(&token)));
+    Ok(token)
+}
+
+/// Returns the claims of a JWT that a published key has signed.
+///
+/// Does NOT look at the claims.
+pub(crate) async fn signed_by_issuer<T: DeserializeOwned>(
+    edge: &Edge,
+    jwt: &UntrustedJwt<'_>,
+) -> Result<Verified<T>, NotVerified> {
+    let keys = keys(edge, jwt.kid()).await.map_err(NotVerified::Unknown)?;
+    let key = keys.set.find(jwt.kid(), jwt.alg()).ok_or(NotVerified::Refused)?;
+    let verdict = webcrypto::verify(jwt, key, &keys.set).await.map_err(NotVerified::Unknown)?;
+    jwt.accept(key, verdict).map_err(|_| NotVerified::Refused)
 }
 
 /// Returns the keys; asks for new ones, once in a while, when `kid` is not among them.
-async fn keys(config: &Rc<Config>, context: &Context, kid: &str) -> Result<Rc<Keys>, Refusal> {
-    let keys = snapshot::current::<Keys>(config, context).await?;
+async fn keys(edge: &Edge, kid: &str) -> Result<Rc<Keys>, Refusal> {
+    let keys = snapshot::current::<Keys>(edge, &()).await?;
     if keys.set.has(kid) {
         return Ok(keys);
     }
-    snapshot::renew::<Keys>(config, KEYS_AGAIN_IN_MS).await
+    snapshot::renew::<Keys>(edge, &(), KEYS_AGAIN_IN_MS).await
 }
 
 /// Tokens that were verified, by the digest of the whole token. Nothing else enters, so a flood of
 /// forged tokens pushes nothing out. When the young generation is full, it becomes the old one.
 #[derive(Default)]
 struct VerifiedTokens {
-    young: HashMap<[u8; 32], Entry>,
-    old: HashMap<[u8; 32], Entry>,
-}
-
-#[derive(Clone)]
-struct Entry {
-    scope: Rc<Scope>,
-    expires_at: UnixTime,
+    young: HashMap<[u8; 32], Rc<AccessToken>>,
+    old: HashMap<[u8; 32], Rc<AccessToken>>,
 }
 
 thread_local! {
@@ -133,38 +168,59 @@ thread_local! {
 }
 
 impl VerifiedTokens {
-    fn find(&self, digest: &Sha256Digest, now: UnixTime) -> Option<Rc<Scope>> {
-        let entry = self.young.get(digest.as_bytes()).or_else(|| self.old.get(digest.as_bytes()));
-        entry.filter(|entry| now < entry.expires_at).map(|entry| Rc::clone(&entry.scope))
+    fn find(&self, digest: &Sha256Digest, now: UnixTime) -> Option<Rc<AccessToken>> {
+        let token = self.young.get(digest.as_bytes()).or_else(|| self.old.get(digest.as_bytes()));
+        token.filter(|token| now < token.expires_at).cloned()
     }
 
-    fn put(&mut self, digest: &Sha256Digest, entry: Entry) {
+    fn put(&mut self, digest: &Sha256Digest, token: Rc<AccessToken>) {
         if self.young.len() >= REMEMBERED {
             self.old = mem::take(&mut self.young);
         }
-        self.young.insert(*digest.as_bytes(), entry);
+        self.young.insert(*digest.as_bytes(), token);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use shared::claims::{AccessTokenClaims, Audience};
+    use shared::issuer::Issuer;
+    use shared::scope::Scope;
+    use shared::status_list::{Status, StatusListId};
+    use shared::token::{GrantId, Jti};
+
     use super::*;
 
     fn digest(number: usize) -> Sha256Digest {
         Sha256Digest::of(number.to_string().as_bytes())
     }
 
-    fn entry(expires_at: u64) -> Entry {
-        Entry {
-            scope: Rc::new(Scope::parse("openid").unwrap()),
+    fn token(expires_at: u64) -> Rc<AccessToken> {
+        let issuer = Issuer::parse("https://id.example").unwrap();
+        let status = StatusIndex { list: StatusListId::from_bytes([3; 16]), idx: 4 };
+        let jti = Jti { grant_id: GrantId::from_bytes([3; 16]), number: 1 };
+        Rc::new(AccessToken {
+            claims: AccessTokenClaims {
+                iss: issuer.as_str().to_owned(),
+                sub: "u1".to_owned(),
+                aud: Audience::One(issuer.as_str().to_owned()),
+                client_id: "web".to_owned(),
+                scope: Scope::parse("openid").unwrap(),
+                jti: jti.to_string(),
+                auth_time: UnixTime::from_secs(0),
+                status: Status::new(&issuer, &status),
+            },
+            jti,
+            status,
             expires_at: UnixTime::from_secs(expires_at),
-        }
+            issued_at: UnixTime::from_secs(0),
+        })
     }
 
     #[test]
     fn a_token_is_remembered_until_it_expires() {
         let mut verified = VerifiedTokens::default();
-        verified.put(&digest(1), entry(100));
+        verified.put(&digest(1), token(100));
         let found = |number, now| verified.find(&digest(number), UnixTime::from_secs(now));
         assert!(found(1, 99).is_some());
         assert!(found(1, 100).is_none());
@@ -175,7 +231,7 @@ mod tests {
     fn the_memory_is_bounded_and_forgets_the_oldest() {
         let mut verified = VerifiedTokens::default();
         for number in 0..=2 * REMEMBERED {
-            verified.put(&digest(number), entry(100));
+            verified.put(&digest(number), token(100));
         }
         assert_eq!(verified.young.len() + verified.old.len(), REMEMBERED + 1);
         let found = |number| verified.find(&digest(number), UnixTime::from_secs(0)).is_some();

@@ -1,13 +1,17 @@
 //! Settings: the only reader of the worker's bindings.
 
+use core::cmp::Reverse;
 use std::cell::OnceCell;
 use std::rc::Rc;
 
+use serde::Deserialize;
+use shared::cookie::CookiePolicy;
 use shared::cors::WebOrigin;
+use shared::edge_keys::EdgeKeys;
 use shared::issuer::Issuer;
 use shared::metadata::ProviderMetadata;
-use shared::secret::MacKey;
-use shared::signed_request;
+use shared::scope::Scope;
+use shared::sign_in::Cookies;
 use worker::Env;
 
 /// Everything that can be set, and what follows from it.
@@ -20,10 +24,27 @@ pub(crate) struct Config {
     pub(crate) cors_origins: Vec<WebOrigin>,
     /// `CADENCE_TRUST_CF_CONNECTING_IP`: whether the header `CF-Connecting-IP` names the client.
     pub(crate) trust_connecting_ip: TrustConnectingIp,
-    /// Signs requests to the origin; derived from `CADENCE_EDGE_SECRET`.
-    pub(crate) edge_key: MacKey,
+    /// The keys that the origin has, too; derived from `CADENCE_EDGE_SECRET` and, while that is
+    /// being changed, `CADENCE_EDGE_SECRET_SECOND`.
+    pub(crate) keys: EdgeKeys,
+    /// `CADENCE_UPSTREAMS`: APIs behind the gateway, the longest prefix first.
+    pub(crate) upstreams: Vec<Upstream>,
     /// The discovery document, as the origin writes it.
     pub(crate) metadata: String,
+}
+
+/// An API behind the gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Upstream {
+    /// The path at and below which it is, as in `/api/notes`.
+    pub(crate) prefix: String,
+    /// Where it is: `http(s)://host[:port]`. Paths stay as they are.
+    pub(crate) url: String,
+    /// The scope that every request needs, if any.
+    pub(crate) scope: Option<String>,
+    /// The audience that a token for it has.
+    pub(crate) audience: String,
 }
 
 /// When `CF-Connecting-IP` is believed. The platform sets it over whatever a client sends; a bare
@@ -69,6 +90,11 @@ impl Config {
         CONFIG.with(|config| config.get_or_init(|| Self::parse(binding).map(Rc::new)).clone())
     }
 
+    /// Returns where sign-ins are kept.
+    pub(crate) fn cookies(&self) -> Cookies<'_> {
+        Cookies { policy: CookiePolicy::new(&self.issuer), keys: &self.keys.transactions }
+    }
+
     /// Makes the settings from named values.
     ///
     /// # Errors
@@ -103,9 +129,62 @@ impl Config {
         };
         let metadata = serde_json::to_string(&ProviderMetadata::new(&issuer))
             .map_err(|_| bad("CADENCE_ISSUER", "an issuer that JSON can hold"))?;
-        let edge_key = signed_request::key(edge_secret.as_bytes());
-        Ok(Self { issuer, origin_url, cors_origins, trust_connecting_ip, edge_key, metadata })
+        let second = text("CADENCE_EDGE_SECRET_SECOND");
+        if second.as_ref().is_some_and(|secret| secret.len() < SECRET_LEN) {
+            return Err(bad("CADENCE_EDGE_SECRET_SECOND", "at least 24 bytes, as the origin's"));
+        }
+        let keys = EdgeKeys::derive(edge_secret.as_bytes(), second.as_deref().map(str::as_bytes));
+        let upstreams = upstreams(&text("CADENCE_UPSTREAMS").unwrap_or_default())
+            .map_err(|takes| bad("CADENCE_UPSTREAMS", takes))?;
+        Ok(Self {
+            issuer,
+            origin_url,
+            cors_origins,
+            trust_connecting_ip,
+            keys,
+            upstreams,
+            metadata,
+        })
     }
+}
+
+/// Reads the list of upstreams, which is JSON.
+fn upstreams(text: &str) -> Result<Vec<Upstream>, &'static str> {
+    const LIST: &str = r#"a JSON list of {"prefix", "url", "scope", "audience"}"#;
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut upstreams: Vec<Upstream> = serde_json::from_str(text).map_err(|_| LIST)?;
+    for upstream in &mut upstreams {
+        let prefix = &upstream.prefix;
+        let is_prefix = prefix.starts_with('/')
+            && prefix.len() > 1
+            && prefix.split('/').skip(1).all(|segment| {
+                let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_~.".contains(&byte);
+                !matches!(segment, "" | "." | "..") && segment.bytes().all(is_plain)
+            });
+        if !is_prefix {
+            return Err("prefixes like /api/notes, without a slash at the end");
+        }
+        let is_own = |own: &&str| prefix == own || prefix.starts_with(&format!("{own}/"));
+        if ["/oauth2", "/.well-known", "/internal", "/bff"].iter().any(is_own) {
+            return Err("prefixes that are not the server's own");
+        }
+        upstream.url = origin_url(&upstream.url).ok_or("URLs http(s)://host[:port], no path")?;
+        if upstream.audience.is_empty() {
+            return Err("an audience for every upstream");
+        }
+        if upstream.scope.as_ref().is_some_and(|scope| {
+            Scope::parse(scope).map_or(true, |scope| scope.tokens().count() != 1)
+        }) {
+            return Err("one scope token for an upstream, or none");
+        }
+    }
+    upstreams.sort_by_key(|upstream| Reverse(upstream.prefix.len()));
+    if upstreams.windows(2).any(|pair| matches!(pair, [a, b] if a.prefix == b.prefix)) {
+        return Err("each prefix once");
+    }
+    Ok(upstreams)
 }
 
 /// Reads the origin's URL: a scheme and an authority, nothing behind them.
@@ -169,10 +248,47 @@ mod tests {
             ("CADENCE_CORS_ORIGINS", "*"),
             ("CADENCE_CORS_ORIGINS", "https://app.example/"),
             ("CADENCE_TRUST_CF_CONNECTING_IP", "yes"),
+            ("CADENCE_EDGE_SECRET_SECOND", "short"),
+            ("CADENCE_UPSTREAMS", "x"),
+            ("CADENCE_UPSTREAMS", "{}"),
+            ("CADENCE_UPSTREAMS", r#"[{"prefix":"/api/notes","url":"http://127.0.0.1:9090"}]"#),
         ] {
             let refused = parse(&[(key, value)]).err().map(|bad| bad.key);
             assert_eq!(refused, Some(key), "{key}={value}");
         }
+    }
+
+    #[test]
+    fn upstreams_are_listed_with_the_longest_prefix_first() {
+        let upstream = |prefix: &str, url: &str, rest: &str| {
+            format!(r#"{{"prefix":"{prefix}","url":"{url}","audience":"a"{rest}}}"#)
+        };
+        let read = |list: &[String]| upstreams(&format!("[{}]", list.join(",")));
+        let notes = upstream("/api/notes", "http://127.0.0.1:9090/", r#","scope":"notes:read""#);
+        let archive = upstream("/api/notes/archive", "https://archive.example", "");
+        let both = read(&[notes.clone(), archive]).unwrap();
+        assert_eq!(both[0].prefix, "/api/notes/archive");
+        assert_eq!(both[1].url, "http://127.0.0.1:9090");
+        assert_eq!(both[1].scope.as_deref(), Some("notes:read"));
+        assert_eq!(upstreams("[]"), Ok(vec![]));
+        for bad in [
+            upstream("/", "http://a", ""),
+            upstream("api", "http://a", ""),
+            upstream("/api/", "http://a", ""),
+            upstream("/api/../x", "http://a", ""),
+            upstream("/api/a%2fb", "http://a", ""),
+            upstream("/oauth2/x", "http://a", ""),
+            upstream("/.well-known", "http://a", ""),
+            upstream("/internal", "http://a", ""),
+            upstream("/api/x", "http://a/path", ""),
+            upstream("/api/x", "ftp://a", ""),
+            upstream("/api/x", "http://a", r#","scope":"two tokens""#),
+            upstream("/api/x", "http://a", r#","scope":"""#),
+            upstream("/api/x", "http://a", r#","extra":1"#),
+        ] {
+            assert!(read(std::slice::from_ref(&bad)).is_err(), "{bad}");
+        }
+        assert!(read(&[notes.clone(), notes]).is_err(), "the same prefix twice");
     }
 
     #[test]

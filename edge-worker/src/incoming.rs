@@ -18,6 +18,7 @@ use crate::{platform, route};
 const BODY_IN_MS: i32 = 10_000;
 
 /// A request that has arrived in full, and the moment in which it is answered.
+#[derive(Clone)]
 pub(crate) struct Incoming {
     /// When it arrived: the one `now` of the whole request.
     pub(crate) now: UnixTime,
@@ -27,7 +28,8 @@ pub(crate) struct Incoming {
     pub(crate) target: String,
     /// The headers.
     pub(crate) headers: Headers,
-    /// The body; empty for other methods than `POST`, which have none here.
+    /// The body; empty for other methods than `POST`, which have none here, and for an upstream's
+    /// request, whose body is passed on as it comes.
     pub(crate) body: Vec<u8>,
     /// Who connected to the edge, if the platform tells.
     pub(crate) client_address: Option<IpAddr>,
@@ -68,6 +70,11 @@ impl Incoming {
             return self.form();
         }
         Params::parse(self.query().unwrap_or_default().as_bytes())
+    }
+
+    /// Returns the `Cookie` headers.
+    pub(crate) fn cookies(&self) -> Vec<String> {
+        self.header("Cookie").into_iter().collect()
     }
 
     /// Returns the `Authorization` headers.

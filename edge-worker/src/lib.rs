@@ -13,7 +13,10 @@ mod authorize;
 mod bearer;
 mod clients;
 mod config;
+mod gateway;
 mod incoming;
+mod limiter;
+mod login;
 mod origin;
 mod platform;
 mod route;
@@ -26,18 +29,30 @@ use std::rc::Rc;
 use shared::cors::{self, CorsRule, WebOrigin};
 use shared::endpoint::Endpoint;
 use shared::error::OAuthError;
-use shared::limits::{JWKS_FRESH_IN, URL_LEN};
+use shared::limits::{JWKS_FRESH_IN, STATUS_LIST_TTL_IN, URL_LEN};
 use shared::secret::base64url;
+use shared::status_list::{self, StatusListId};
 use web_sys::{Request, Response};
 use worker::{Context, Env, event};
 
-pub use crate::webcrypto::verify_signature;
-
-use crate::answer::{Answer, Refusal};
+use crate::answer::{Answer, Body, Refusal};
 use crate::config::Config;
 use crate::incoming::Incoming;
+use crate::limiter::Limiters;
 use crate::route::Route;
-use crate::snapshot::{Clients, Keys};
+use crate::snapshot::{Clients, Keys, PublishedList};
+pub use crate::webcrypto::verify_signature;
+
+/// What every request is answered with.
+#[derive(Clone)]
+pub(crate) struct Edge {
+    /// The settings.
+    pub(crate) config: Rc<Config>,
+    /// The platform's handle on the request's life.
+    pub(crate) context: Rc<Context>,
+    /// The platform's rate limiters.
+    pub(crate) limiters: Limiters,
+}
 
 /// Answers a request.
 #[event(fetch)]
@@ -63,17 +78,20 @@ async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<R
     let is_preflight = origin.is_some()
         && method == "OPTIONS"
         && header("Access-Control-Request-Method").is_some();
-    let route = Route::find(&method, route::split(target).0, is_preflight);
+    let limiters = Limiters::of(&env);
+    let edge = Edge { config: Rc::clone(&config), context: Rc::new(context), limiters };
+    let path = route::split(target).0;
+    let route = Route::find(&method, path, is_preflight, &config.upstreams);
     let is_head = method == "HEAD";
-    let answered = match arrive(&config, &request, method, target, request_id.clone()).await {
-        Ok(incoming) => answer(&config, &context, &incoming, route).await,
+    let answered = match arrive(&edge, &request, route, target, request_id.clone()).await {
+        Ok(incoming) => answer(&edge, &incoming, &request, route).await,
         Err(refusal) => Err(refusal),
     };
-    let endpoint = route.endpoint();
-    let answer = answered
-        .unwrap_or_else(|refusal| refusal.into_answer(endpoint, &config.issuer, &request_id));
+    let answer = answered.unwrap_or_else(|refusal| {
+        refusal.into_answer(route.endpoint(), &config.issuer, &request_id)
+    });
     let answer = if is_head { answer.without_body() } else { answer };
-    let answer = with_cors(&config, &context, answer, endpoint, origin).await;
+    let answer = with_cors(&edge, answer, route.cors(), origin).await;
     let answer = answer.with("X-Request-Id", request_id).with("X-Content-Type-Options", "nosniff");
     let answer = if config.issuer.is_loopback_http() {
         answer
@@ -85,22 +103,24 @@ async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<R
 
 /// Checks what needs no endpoint, and reads the rest of the request.
 async fn arrive(
-    config: &Config,
+    edge: &Edge,
     request: &Request,
-    method: String,
+    route: Route,
     target: &str,
     request_id: String,
 ) -> Result<Incoming, Refusal> {
     if target.len() > URL_LEN {
         return Err(OAuthError::invalid_request("the URL is too long").with_status(414).into());
     }
-    let body = if method == "POST" { incoming::body(request).await? } else { Vec::new() };
+    let method = request.method();
+    let is_read = method == "POST" && !matches!(route, Route::Upstream(_));
+    let body = if is_read { incoming::body(request).await? } else { Vec::new() };
     Ok(Incoming {
         now: platform::now(),
         target: target.to_owned(),
         headers: request.headers(),
         body,
-        client_address: incoming::client_address(request, config.trust_connecting_ip),
+        client_address: incoming::client_address(request, edge.config.trust_connecting_ip),
         method,
         request_id,
     })
@@ -108,18 +128,25 @@ async fn arrive(
 
 /// Answers a request by its route.
 async fn answer(
-    config: &Rc<Config>,
-    context: &Context,
+    edge: &Edge,
     incoming: &Incoming,
+    request: &Request,
     route: Route,
 ) -> Result<Answer, Refusal> {
     let endpoint = match route {
         Route::Endpoint(endpoint) => endpoint,
-        Route::Preflight(endpoint) => return Ok(preflight(endpoint)),
+        Route::Preflight(endpoint) => return Ok(preflight(endpoint.cors(), cors::ALLOW_METHODS)),
+        Route::UpstreamPreflight => {
+            return Ok(preflight(CorsRule::Registered, cors::ALLOW_UPSTREAM_METHODS));
+        }
+        Route::Upstream(number) => {
+            let upstream = edge.config.upstreams.get(number).ok_or(OAuthError::not_found())?;
+            return gateway::answer(edge, incoming, request, upstream).await;
+        }
         Route::MethodNotAllowed(endpoint) => {
             let answer = Refusal::from(OAuthError::method_not_allowed()).into_answer(
                 Some(endpoint),
-                &config.issuer,
+                &edge.config.issuer,
                 &incoming.request_id,
             );
             return Ok(answer.with("Allow", endpoint.methods().join(", ")));
@@ -127,40 +154,61 @@ async fn answer(
         Route::Nowhere => return Err(OAuthError::not_found().into()),
     };
     match endpoint {
-        Endpoint::Authorize => authorize::answer(config, context, incoming).await,
+        Endpoint::Authorize => authorize::answer(edge, incoming).await,
+        Endpoint::Login => login::answer(edge, incoming).await,
         Endpoint::Token | Endpoint::Revoke | Endpoint::Introspect => {
-            token::answer(config, context, incoming, endpoint).await
+            token::answer(edge, incoming, endpoint).await
         }
         Endpoint::Userinfo | Endpoint::Me | Endpoint::ApiLogout => {
-            bearer::answer(config, context, incoming, endpoint).await
+            bearer::answer(edge, incoming, endpoint).await
         }
         Endpoint::OpenidConfiguration | Endpoint::OauthMetadata => {
-            Ok(Answer::public_json(config.metadata.clone(), JWKS_FRESH_IN))
+            Ok(Answer::public_json(edge.config.metadata.clone(), JWKS_FRESH_IN))
         }
         Endpoint::Jwks => {
-            let keys = snapshot::current::<Keys>(config, context).await?;
+            let keys = snapshot::current::<Keys>(edge, &()).await?;
             // Whoever keeps the answer keeps it no longer than the edge itself would.
-            let max_age = JWKS_FRESH_IN.saturating_sub(snapshot::age_in::<Keys>());
-            Ok(Answer::public_json(keys.json.clone(), max_age))
+            let max_age = JWKS_FRESH_IN.saturating_sub(snapshot::age_in::<Keys>(&()));
+            Ok(Answer::public_json(keys.json().to_owned(), max_age))
         }
+        Endpoint::StatusList => status_list(edge, incoming).await,
         Endpoint::Health => Ok(Answer::json(200, r#"{"status":"ok"}"#.to_owned())),
-        Endpoint::Login
-        | Endpoint::Consent
+        Endpoint::Consent
         | Endpoint::ConsentContext
         | Endpoint::ConsentDecision
         | Endpoint::Logout
-        | Endpoint::Ready => origin::forward(config, incoming, endpoint).await,
+        | Endpoint::Ready => origin::forward(&edge.config, incoming, endpoint).await,
     }
 }
 
+/// Answers with a status list, for whoever checks tokens elsewhere.
+async fn status_list(edge: &Edge, incoming: &Incoming) -> Result<Answer, Refusal> {
+    let list = StatusListId::of_path(route::split(&incoming.target).0);
+    let list = list.ok_or(OAuthError::not_found())?;
+    let published = snapshot::current::<PublishedList>(edge, &list).await?;
+    let (jwt, etag) = published.jwt().ok_or(OAuthError::not_found())?;
+    let is_known = etag.is_some() && incoming.header("If-None-Match").as_deref() == etag;
+    let answer = if is_known {
+        Answer::new(304, Body::Empty)
+    } else {
+        Answer::new(200, Body::Text(jwt.to_owned())).with("Content-Type", status_list::MEDIA_TYPE)
+    };
+    let max_age = STATUS_LIST_TTL_IN.saturating_sub(snapshot::age_in::<PublishedList>(&list));
+    let answer = answer.with("Cache-Control", format!("public, max-age={max_age}"));
+    Ok(match etag {
+        Some(etag) => answer.with("ETag", etag.to_owned()),
+        None => answer,
+    })
+}
+
 /// Answers a preflight; who may go on is said by the `Allow-Origin` header alone.
-fn preflight(endpoint: Endpoint) -> Answer {
+fn preflight(rule: CorsRule, methods: &'static str) -> Answer {
     let answer = Answer::empty(204);
-    if endpoint.cors() == CorsRule::Never {
+    if rule == CorsRule::Never {
         return answer;
     }
     answer
-        .with("Access-Control-Allow-Methods", cors::ALLOW_METHODS)
+        .with("Access-Control-Allow-Methods", methods)
         .with("Access-Control-Allow-Headers", cors::ALLOW_HEADERS)
         .with("Access-Control-Max-Age", cors::MAX_AGE.to_string())
 }
@@ -168,26 +216,20 @@ fn preflight(endpoint: Endpoint) -> Answer {
 /// Says which browser origin may read the answer.
 ///
 /// When the clients are not known, because the origin is away, the origins of the settings are.
-async fn with_cors(
-    config: &Rc<Config>,
-    context: &Context,
-    answer: Answer,
-    endpoint: Option<Endpoint>,
-    origin: Option<String>,
-) -> Answer {
-    let rule = endpoint.map_or(CorsRule::Never, Endpoint::cors);
+async fn with_cors(edge: &Edge, answer: Answer, rule: CorsRule, origin: Option<String>) -> Answer {
     let answer = match rule {
         CorsRule::Registered => answer.with("Vary", "Origin"),
         CorsRule::Anyone | CorsRule::Never => answer,
     };
     let clients = match rule {
         CorsRule::Registered if origin.is_some() => {
-            snapshot::current::<Clients>(config, context).await.ok()
+            snapshot::current::<Clients>(edge, &()).await.ok()
         }
         _ => None,
     };
     let of_clients = clients.iter().flat_map(|clients| clients.iter());
-    let registered: Vec<&WebOrigin> = config
+    let registered: Vec<&WebOrigin> = edge
+        .config
         .cors_origins
         .iter()
         .chain(of_clients.flat_map(|client| client.cors_origins.iter()))

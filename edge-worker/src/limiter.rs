@@ -12,6 +12,10 @@ use worker::Env;
 
 use crate::answer::Refusal;
 
+/// The longest period that the platform's limiters count in, seconds: after it anybody may try
+/// again.
+pub(crate) const PERIOD_IN: &str = "60";
+
 /// A rate limiter of the platform.
 #[derive(Clone)]
 pub(crate) struct Limiter(Object);

@@ -14,6 +14,7 @@ use web_sys::{AbortSignal, Headers, Request, RequestInit, RequestRedirect, Respo
 use crate::answer::{Answer, Body, Refusal};
 use crate::config::Config;
 use crate::incoming::Incoming;
+use crate::snapshot::Written;
 use crate::{platform, route};
 
 /// How long a forwarded request may take, milliseconds.
@@ -64,13 +65,8 @@ const DOWN: [&str; 16] = [
 pub(crate) enum Loaded {
     /// Nothing new.
     NotModified,
-    /// Text, and its `ETag`.
-    Text {
-        /// The body.
-        text: String,
-        /// The tag, if there is one.
-        etag: Option<String>,
-    },
+    /// What it has, or that it has nothing.
+    Written(Written),
 }
 
 /// Forwards a request as it came and returns the origin's answer.
@@ -130,7 +126,7 @@ pub(crate) async fn forward(
             answer.append(name, value);
         }
     }
-    for cookie in set_cookies(&headers) {
+    for cookie in platform::set_cookies(&headers) {
         answer.append("Set-Cookie", cookie);
     }
     Ok(answer)
@@ -170,10 +166,40 @@ pub(crate) async fn load(
             let text = response.text().map_err(|_| away("there is no body to read"))?;
             let text = JsFuture::from(text).await.map_err(|_| away("the body broke off"))?;
             let text = text.as_string().ok_or_else(|| away("the body is not text"))?;
-            Ok(Loaded::Text { text, etag: response.headers().get("ETag").ok().flatten() })
+            let etag = response.headers().get("ETag").ok().flatten();
+            Ok(Loaded::Written(Written::Text { text, etag }))
         }
+        404 => Ok(Loaded::Written(Written::Gone)),
         _ => Err(away("not what was asked for")),
     }
+}
+
+/// Where the origin is told of codes that were refused because they were late.
+const LATE_CODES: &str = "/internal/late-codes";
+
+/// Tells the origin of a token request whose code was refused because it was late. What it makes of
+/// it, nobody waits for; when it is away, a replay is not noticed.
+pub(crate) async fn report_late_code(config: &Config, incoming: &Incoming) {
+    let Some(request_id) = platform::random::<16>().map(|random| base64url(&random)) else {
+        return;
+    };
+    let outgoing = Outgoing {
+        method: &incoming.method,
+        target: LATE_CODES,
+        body: Some(&incoming.body),
+        client_address: incoming.client_address,
+        request_id: &request_id,
+        deadline_ms: FORWARD_IN_MS,
+    };
+    let set = |headers: &Headers| {
+        for name in ["Authorization", "Content-Type"] {
+            if let Some(value) = incoming.headers.get(name)? {
+                headers.set(name, &value)?;
+            }
+        }
+        Ok(())
+    };
+    drop(send(config, &outgoing, set).await);
 }
 
 /// A request on its way up.
@@ -254,7 +280,7 @@ fn prepare(
     let headers = request.headers();
     set_headers(&headers)?;
     headers.set("X-Request-Id", outgoing.request_id)?;
-    headers.set(signed_request::HEADER, &statement.sign(&config.edge_key, &parts))?;
+    headers.set(signed_request::HEADER, &statement.sign(&config.keys.requests, &parts))?;
     Ok(Some(request))
 }
 
@@ -275,16 +301,6 @@ fn is_expected(endpoint: Endpoint, status: u16, content_type: &str, is_empty: bo
         _ => status != 200,
     };
     is_json || (is_empty && may_be_empty)
-}
-
-/// Returns each `Set-Cookie` header by itself: joined ones cannot be told apart.
-fn set_cookies(headers: &Headers) -> Vec<String> {
-    let list = js_sys::Reflect::get(headers, &"getSetCookie".into())
-        .ok()
-        .and_then(|method| method.dyn_into::<js_sys::Function>().ok())
-        .and_then(|method| method.call0(headers).ok())
-        .and_then(|list| list.dyn_into::<js_sys::Array>().ok());
-    list.iter().flat_map(js_sys::Array::iter).filter_map(|cookie| cookie.as_string()).collect()
 }
 
 #[cfg(test)]

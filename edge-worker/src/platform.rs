@@ -6,7 +6,7 @@ use js_sys::Promise;
 use shared::time::UnixTime;
 use wasm_bindgen::JsCast as _;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::WorkerGlobalScope;
+use web_sys::{Headers, WorkerGlobalScope};
 
 /// Returns the scope that `fetch` and `crypto` are members of.
 pub(crate) fn global() -> WorkerGlobalScope {
@@ -56,4 +56,14 @@ pub(crate) async fn sleep(ms: i32) {
 /// Writes a line to the platform's log.
 pub(crate) fn log(line: &str) {
     worker::console_error!("{line}");
+}
+
+/// Returns each `Set-Cookie` header by itself: joined ones cannot be told apart.
+pub(crate) fn set_cookies(headers: &Headers) -> Vec<String> {
+    let list = js_sys::Reflect::get(headers, &"getSetCookie".into())
+        .ok()
+        .and_then(|method| method.dyn_into::<js_sys::Function>().ok())
+        .and_then(|method| method.call0(headers).ok())
+        .and_then(|list| list.dyn_into::<js_sys::Array>().ok());
+    list.iter().flat_map(js_sys::Array::iter).filter_map(|cookie| cookie.as_string()).collect()
 }

@@ -1,6 +1,9 @@
 //! Where a request leads: path and method in, a [`Route`] out. Pure.
 
+use shared::cors::CorsRule;
 use shared::endpoint::Endpoint;
+
+use crate::config::Upstream;
 
 /// Where a request leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +14,10 @@ pub(crate) enum Route {
     Preflight(Endpoint),
     /// To an endpoint that does not have this method.
     MethodNotAllowed(Endpoint),
+    /// To the upstream of this number.
+    Upstream(usize),
+    /// To the answer of a CORS preflight for an upstream.
+    UpstreamPreflight,
     /// Nowhere. `/internal/*` of the origin is nowhere, too: the edge alone asks for it.
     Nowhere,
 }
@@ -18,8 +25,25 @@ pub(crate) enum Route {
 impl Route {
     /// Finds the route of a path, compared as bytes. `is_preflight` tells that the request has the
     /// two headers of a CORS preflight.
-    pub(crate) fn find(method: &str, path: &str, is_preflight: bool) -> Self {
-        let Some(endpoint) = Endpoint::at(path) else { return Self::Nowhere };
+    ///
+    /// `upstreams` have the longest prefix first; an endpoint's own path is never one of theirs.
+    pub(crate) fn find(
+        method: &str,
+        path: &str,
+        is_preflight: bool,
+        upstreams: &[Upstream],
+    ) -> Self {
+        let Some(endpoint) = Endpoint::at(path) else {
+            let is_below = |upstream: &Upstream| {
+                let rest = path.strip_prefix(upstream.prefix.as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            };
+            return match upstreams.iter().position(is_below) {
+                Some(_) if method == "OPTIONS" && is_preflight => Self::UpstreamPreflight,
+                Some(number) => Self::Upstream(number),
+                None => Self::Nowhere,
+            };
+        };
         if endpoint.methods().contains(&method) {
             Self::Endpoint(endpoint)
         } else if method == "OPTIONS" && is_preflight {
@@ -35,7 +59,15 @@ impl Route {
             Self::Endpoint(endpoint)
             | Self::Preflight(endpoint)
             | Self::MethodNotAllowed(endpoint) => Some(endpoint),
-            Self::Nowhere => None,
+            Self::Upstream(_) | Self::UpstreamPreflight | Self::Nowhere => None,
+        }
+    }
+
+    /// Returns what other origins may do there.
+    pub(crate) fn cors(self) -> CorsRule {
+        match self {
+            Self::Upstream(_) | Self::UpstreamPreflight => CorsRule::Registered,
+            _ => self.endpoint().map_or(CorsRule::Never, Endpoint::cors),
         }
     }
 }
@@ -66,7 +98,8 @@ mod tests {
                 } else {
                     Route::MethodNotAllowed(endpoint)
                 };
-                assert_eq!(Route::find(method, endpoint.path(), false), expected, "{method}");
+                let path = endpoint.path().replace("{list}", "AwMDAwMDAwMDAwMDAwMDAw");
+                assert_eq!(Route::find(method, &path, false, &[]), expected, "{method}");
             }
         }
     }
@@ -74,16 +107,47 @@ mod tests {
     #[test]
     fn a_preflight_is_told_from_a_mere_options() {
         let path = "/oauth2/token";
-        assert_eq!(Route::find("OPTIONS", path, true), Route::Preflight(Endpoint::Token));
-        assert_eq!(Route::find("OPTIONS", path, false), Route::MethodNotAllowed(Endpoint::Token));
-        assert_eq!(Route::find("POST", path, true), Route::Endpoint(Endpoint::Token));
+        assert_eq!(Route::find("OPTIONS", path, true, &[]), Route::Preflight(Endpoint::Token));
+        assert_eq!(
+            Route::find("OPTIONS", path, false, &[]),
+            Route::MethodNotAllowed(Endpoint::Token)
+        );
+        assert_eq!(Route::find("POST", path, true, &[]), Route::Endpoint(Endpoint::Token));
     }
 
     #[test]
     fn what_is_no_endpoint_leads_nowhere() {
         for path in ["/", "", "/internal/clients", "/oauth2/token/", "/OAUTH2/token", "/metrics"] {
-            assert_eq!(Route::find("GET", path, false), Route::Nowhere, "{path}");
+            assert_eq!(Route::find("GET", path, false, &[]), Route::Nowhere, "{path}");
         }
+    }
+
+    #[test]
+    fn upstreams_have_what_is_at_and_below_their_prefix() {
+        let upstream = |prefix: &str| Upstream {
+            prefix: prefix.to_owned(),
+            url: "http://127.0.0.1:9090".to_owned(),
+            scope: None,
+            audience: "a".to_owned(),
+        };
+        let upstreams = [upstream("/api/notes"), upstream("/api")];
+        let find = |method, path, is_preflight| Route::find(method, path, is_preflight, &upstreams);
+        for (path, expected) in [
+            ("/api/notes", Route::Upstream(0)),
+            ("/api/notes/", Route::Upstream(0)),
+            ("/api/notes/1", Route::Upstream(0)),
+            ("/api/notesx", Route::Upstream(1)),
+            ("/api", Route::Upstream(1)),
+            ("/apis", Route::Nowhere),
+            ("/API/notes", Route::Nowhere),
+            ("/api/me", Route::Endpoint(Endpoint::Me)),
+        ] {
+            assert_eq!(find("GET", path, false), expected, "{path}");
+        }
+        assert_eq!(find("OPTIONS", "/api/notes", true), Route::UpstreamPreflight);
+        assert_eq!(find("OPTIONS", "/api/notes", false), Route::Upstream(0));
+        assert_eq!(find("PATCH", "/api/notes", false).cors(), CorsRule::Registered);
+        assert_eq!(find("PUT", "/api/me", false), Route::MethodNotAllowed(Endpoint::Me));
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::origin::{self, Loaded};
 use crate::{Edge, platform};
 
 /// How long nobody asks again after a load has failed, milliseconds.
-const RETRY_IN_MS: u64 = 1_000;
+const RETRY_IN_MS: u64 = 250;
 
 /// How long one request's load keeps others from loading, milliseconds: a little longer than the
 /// load itself may take, in case that request is gone.
@@ -286,12 +286,7 @@ enum Outcome<T> {
 }
 
 /// Loads a value: a copy that is newer than what is known and than `period`, else the origin's.
-async fn load<T: Kept>(
-    edge: &Edge,
-    key: &T::Key,
-    known: Option<Rc<T>>,
-    period: u64,
-) -> Outcome<T> {
+async fn load<T: Kept>(edge: &Edge, key: &T::Key, known: Option<Rc<T>>, period: u64) -> Outcome<T> {
     let path = T::path(key);
     let began = platform::now_ms();
     let copy = cache::get(edge, &path).await;
@@ -302,7 +297,11 @@ async fn load<T: Kept>(
         && let Ok(value) = T::read(edge, key, &copy.written).await
     {
         if began.saturating_sub(copy.loaded_at) < period.min(T::BOUNDS.fresh) {
-            return Outcome::Loaded { value: Rc::new(value), loaded_at: copy.loaded_at, is_copy: true };
+            return Outcome::Loaded {
+                value: Rc::new(value),
+                loaded_at: copy.loaded_at,
+                is_copy: true,
+            };
         }
         older = Some((value, copy.loaded_at));
     }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use shared::limits::{LOGIN_ATTEMPTS_PER_ADDRESS, LOGIN_ATTEMPTS_PER_USER, LOGIN_WINDOW_IN};
+use shared::network::network;
 use shared::secret::Sha256Digest;
 use shared::time::UnixTime;
 use shared::token_request::Password;
@@ -90,31 +91,4 @@ async fn give_back(app: &App, keys: &[Sha256Digest]) -> Result<(), Unavailable> 
 
 fn attempts_of(kind: &str, name: &str) -> Sha256Digest {
     Sha256Digest::of(format!("{kind}:{name}").as_bytes())
-}
-
-/// Names the network that an address counts for: IPv4 by itself, IPv6 by its /64, because whoever
-/// has one address there has them all.
-#[must_use]
-pub fn network(address: IpAddr) -> String {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_network_has_one_name() {
-        let name = |text: &str| network(text.parse().unwrap());
-        assert_eq!(name("192.0.2.1"), name("::ffff:192.0.2.1"));
-        assert_eq!(name("2001:db8::1"), name("2001:db8:0:0:ffff::2"));
-        assert_ne!(name("2001:db8::1"), name("2001:db8:0:1::1"));
-        assert_ne!(name("192.0.2.1"), name("192.0.2.2"));
-    }
 }

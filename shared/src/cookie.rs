@@ -57,6 +57,13 @@ impl CookiePolicy {
         first.filter(|value| !value.is_empty() && values.next().is_none())
     }
 
+    /// Tells whether there is a cookie of this name, whatever is in it.
+    #[must_use]
+    pub fn has<'a>(self, headers: impl IntoIterator<Item = &'a str>, base: &str) -> bool {
+        let name = self.name(base);
+        pairs(headers).any(|(known, _)| *known == name)
+    }
+
     /// Lists what follows `base` in the names of all cookies that begin with it.
     pub fn suffixes<'a>(
         self,
@@ -106,6 +113,10 @@ mod tests {
         assert_eq!(policy.find(["s=v"], "s"), None);
         assert_eq!(policy.find(["__Host-s="], "s"), None);
         assert_eq!(policy.find(["__Host-s=v; __Host-s=w"], "s"), None);
+        assert!(
+            policy.has(["a=1", "__Host-s="], "s") && policy.has(["__Host-s=v; __Host-s=w"], "s")
+        );
+        assert!(!policy.has(["s=v", "__Host-s2=v"], "s"));
     }
 
     #[test]

@@ -75,6 +75,9 @@ pub enum CorsRule {
 /// The methods that a preflight may announce.
 pub const ALLOW_METHODS: &str = "GET, POST, DELETE";
 
+/// The methods that a preflight for an API behind the gateway may announce.
+pub const ALLOW_UPSTREAM_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
+
 /// The request headers that a preflight may announce.
 pub const ALLOW_HEADERS: &str = "Authorization, Content-Type";
 

@@ -130,6 +130,13 @@ impl OAuthError {
         )
     }
 
+    /// Tells somebody who tries too often, status 429.
+    #[must_use]
+    pub const fn too_many_attempts() -> Self {
+        Self::new(ErrorCode::TemporarilyUnavailable, "there were too many attempts")
+            .with_status(429)
+    }
+
     /// Makes the one `invalid_token`, status 401.
     #[must_use]
     pub const fn invalid_token() -> Self {

@@ -24,6 +24,7 @@ pub mod jwt;
 pub mod limits;
 pub mod logout;
 pub mod metadata;
+pub mod network;
 pub mod page;
 pub mod pkce;
 pub mod redirect_uri;

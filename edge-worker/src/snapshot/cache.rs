@@ -72,8 +72,7 @@ mod tests {
             let copy = write(&key, "/a", text, etag, 17);
             let read_back = read(&key, "/a", &copy).unwrap();
             assert_eq!(read_back.loaded_at, 17);
-            let written =
-                Written::Text { text: text.to_owned(), etag: etag.map(str::to_owned) };
+            let written = Written::Text { text: text.to_owned(), etag: etag.map(str::to_owned) };
             assert_eq!(read_back.written, written);
             assert!(read(&key, "/b", &copy).is_none(), "another name");
             assert!(read(&MacKey::derive(b"other", "test"), "/a", &copy).is_none());

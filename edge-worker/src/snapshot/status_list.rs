@@ -49,11 +49,7 @@ impl Kept for PublishedList {
         list.path()
     }
 
-    async fn read(
-        edge: &Edge,
-        list: &StatusListId,
-        written: &Written,
-    ) -> Result<Self, Unreadable> {
+    async fn read(edge: &Edge, list: &StatusListId, written: &Written) -> Result<Self, Unreadable> {
         let Written::Text { text, .. } = written else {
             return Ok(Self { list: None, written: Written::Gone });
         };

@@ -74,7 +74,7 @@ impl HttpError {
             Self::OAuth(error) => *error,
             Self::Denied(denied) => (*denied).into(),
             Self::Bearer { error, .. } => error.unwrap_or(OAuthError::invalid_token()),
-            Self::Throttled { .. } => throttled(),
+            Self::Throttled { .. } => OAuthError::too_many_attempts(),
             Self::Unavailable(_) => OAuthError::temporarily_unavailable(),
         }
     }
@@ -150,13 +150,6 @@ impl IntoResponse for HttpError {
 /// Answers a path that leads nowhere.
 pub async fn not_found() -> HttpError {
     HttpError::OAuth(OAuthError::not_found())
-}
-
-/// What somebody is told who tries too often.
-#[must_use]
-pub fn throttled() -> OAuthError {
-    OAuthError::new(ErrorCode::TemporarilyUnavailable, "there were too many attempts")
-        .with_status(429)
 }
 
 /// Answers with JSON; not to be stored unless the caller says so.

@@ -7,13 +7,13 @@ use shared::client_auth::{self, ClientCredentials};
 use shared::error::OAuthError;
 use shared::form::Params;
 use shared::limits::{CLIENT_FAILURES, LOGIN_WINDOW_IN};
+use shared::network::network;
 use shared::secret::Sha256Digest;
 
 use super::answer::HttpError;
 use super::arrival::Incoming;
 use crate::app::App;
 use crate::directory::ClientRecord;
-use crate::login;
 
 /// Reads the form of a client's request: no secret in the query, then a well-formed body.
 ///
@@ -80,6 +80,6 @@ pub fn authenticate(
 
 /// Names a client as one network sees it: guessing from one does not lock it out elsewhere.
 fn failures_key(incoming: &Incoming, record: &ClientRecord) -> Sha256Digest {
-    let network = incoming.client_address.map(login::network).unwrap_or_default();
+    let network = incoming.client_address.map(network).unwrap_or_default();
     Sha256Digest::of(format!("{}@{network}", record.client.client_id).as_bytes())
 }

@@ -1,0 +1,365 @@
+//! Upstreams: APIs behind the edge. Their requests are checked here and go to them without a way
+//! over the origin.
+
+use js_sys::Function;
+use shared::error::OAuthError;
+use wasm_bindgen::prelude::Closure;
+use wasm_bindgen::{JsCast as _, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{AbortController, Headers, Request, RequestInit, RequestRedirect, Response};
+
+use crate::answer::{Answer, Body, Refusal};
+use crate::bearer::{self, Wanted};
+use crate::config::Upstream;
+use crate::incoming::Incoming;
+use crate::{Edge, platform, route};
+
+/// How long an upstream may take until its answer begins, milliseconds. How long the answer itself
+/// takes is its own affair: it may be a stream.
+const ANSWER_BEGINS_IN_MS: i32 = 60_000;
+
+/// Request headers that stay here: those of one connection (RFC 9110 §7.6.1), those that only a
+/// proxy may say, and cookies, which are the issuer's. Names are in lower case; `_` counts as `-`,
+/// because many servers take one for the other.
+const NOT_UP: [&str; 22] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "expect",
+    "host",
+    "content-length",
+    "cookie",
+    "forwarded",
+    "via",
+    "true-client-ip",
+    "client-ip",
+    "x-client-ip",
+    "x-real-ip",
+    "x-cluster-client-ip",
+    "x-request-id",
+    "cadence-edge",
+];
+
+/// Beginnings of names that only a proxy, or the platform, may say.
+const NOT_UP_PREFIXES: [&str; 5] = ["x-forwarded", "x-original", "x-auth", "x-user", "cf-"];
+
+/// Response headers that stay here: those of one connection, and what the edge says itself.
+const NOT_DOWN: [&str; 12] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-connection",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "server",
+    "via",
+    "x-request-id",
+    "set-cookie",
+    "strict-transport-security",
+];
+
+/// Hands a request to an upstream, when its access token is good for that.
+///
+/// Checks, in order: a path that means the same to everybody, then the token ([`bearer::check`]).
+/// Both bodies are passed on as they come. **Does NOT** follow redirects, and does NOT try again.
+///
+/// # Errors
+/// `invalid_request` for a path that can be read in two ways; a Bearer challenge; unavailable, and
+/// 504 when the upstream's answer does not begin in time.
+pub(crate) async fn answer(
+    edge: &Edge,
+    incoming: &Incoming,
+    request: &Request,
+    upstream: &Upstream,
+) -> Result<Answer, Refusal> {
+    if !is_plain(route::split(&incoming.target).0) {
+        return Err(OAuthError::invalid_request("the path is malformed").into());
+    }
+    let wanted = Wanted { audience: &upstream.audience, scope: upstream.scope.as_deref() };
+    bearer::check(edge, incoming, wanted).await?;
+    let away = |error: &JsValue| {
+        let cause = error.as_string().unwrap_or_else(|| format!("{error:?}"));
+        let (prefix, id) = (&upstream.prefix, &incoming.request_id);
+        platform::log(&format!("upstream {prefix}: {cause} ({id})"));
+        Refusal::Unavailable
+    };
+    let deadline = Deadline::begin().map_err(|error| away(&error))?;
+    let outgoing = prepare(edge, incoming, request, upstream, &deadline);
+    let Some(outgoing) = outgoing.map_err(|error| away(&error))? else {
+        return Err(OAuthError::invalid_request("the URL is malformed").into());
+    };
+    let response = JsFuture::from(platform::global().fetch_with_request(&outgoing)).await;
+    let is_late = deadline.end();
+    match response {
+        Ok(response) => pass_down(edge, &response.unchecked_into()).map_err(|error| away(&error)),
+        Err(error) if is_late => {
+            away(&error);
+            Err(OAuthError::temporarily_unavailable().with_status(504).into())
+        }
+        Err(error) => Err(away(&error)),
+    }
+}
+
+/// Makes the upstream's request; `None` when the platform would send it to another path.
+fn prepare(
+    edge: &Edge,
+    incoming: &Incoming,
+    request: &Request,
+    upstream: &Upstream,
+    deadline: &Deadline,
+) -> Result<Option<Request>, JsValue> {
+    let init = RequestInit::new();
+    init.set_method(&incoming.method);
+    init.set_redirect(RequestRedirect::Manual);
+    init.set_signal(Some(&deadline.controller.signal()));
+    if let Some(body) = request.body() {
+        init.set_body(&body);
+    }
+    let url = format!("{}{}", upstream.url, incoming.target);
+    let outgoing = Request::new_with_str_and_init(&url, &init)?;
+    if route::split(route::target(&outgoing.url())).0 != route::split(&incoming.target).0 {
+        return Ok(None);
+    }
+    let headers = outgoing.headers();
+    let connection = incoming.header("Connection").unwrap_or_default();
+    for (name, value) in pairs(&incoming.headers) {
+        if goes_up(&name, &connection) {
+            headers.append(&name, &value)?;
+        }
+    }
+    if let Some(address) = incoming.client_address {
+        headers.set("X-Forwarded-For", &address.to_string())?;
+    }
+    if let Some((proto, host)) = edge.config.issuer.as_str().split_once("://") {
+        headers.set("X-Forwarded-Proto", proto)?;
+        headers.set("X-Forwarded-Host", host)?;
+    }
+    headers.set("X-Request-Id", &incoming.request_id)?;
+    Ok(Some(outgoing))
+}
+
+/// Passes an upstream's answer on: whatever it says is its own, but for the cookies of the issuer.
+fn pass_down(edge: &Edge, response: &Response) -> Result<Answer, JsValue> {
+    let status = response.status();
+    // A redirect that was not followed arrives whole; an opaque one has status 0.
+    if status == 0 {
+        return Err("the answer is opaque".into());
+    }
+    // These have no body, and the platform takes none for them.
+    let is_bodyless = matches!(status, 101 | 204 | 205 | 304);
+    let body = response.body().filter(|_| !is_bodyless).map_or(Body::Empty, Body::Stream);
+    let mut answer = Answer::new(status, body);
+    for (name, value) in pairs(&response.headers()) {
+        if goes_down(&name) {
+            answer.append(name, value);
+        }
+    }
+    let own = edge.config.cookies().policy.name("cadence_");
+    let cookies = platform::set_cookies(&response.headers());
+    let foreign: Vec<String> = cookies.into_iter().filter(|it| !sets(it, &own)).collect();
+    if !foreign.is_empty() {
+        // What one person is told to keep is nobody else's.
+        answer = answer.with("Cache-Control", "private, no-store");
+    }
+    for cookie in foreign {
+        answer.append("Set-Cookie", cookie);
+    }
+    Ok(answer)
+}
+
+/// Tells whether a `Set-Cookie` value sets a cookie whose name begins so, with or without a prefix
+/// that browsers know.
+fn sets(cookie: &str, own: &str) -> bool {
+    let name = cookie.split(['=', ';']).next().unwrap_or_default().trim();
+    let bare = |name: &str| {
+        let name = name.strip_prefix("__Host-").or(name.strip_prefix("__Secure-")).unwrap_or(name);
+        name.to_ascii_lowercase()
+    };
+    bare(name).starts_with(&bare(own))
+}
+
+/// Tells whether a path means the same to everybody who reads it: no segment that climbs, is empty,
+/// or hides a separator, however often it is decoded.
+fn is_plain(path: &str) -> bool {
+    let is_plain_segment = |segment: &str| {
+        let Some(decoded) = decode(segment) else { return false };
+        let name = decoded.split(|byte| *byte == b';').next().unwrap_or_default();
+        let hides = |byte: &u8| {
+            matches!(*byte, b'/' | b'\\' | b'%' | b'#' | b'?') || byte.is_ascii_control()
+        };
+        !matches!(name, b"." | b".." | b"") && !decoded.iter().any(hides)
+    };
+    let Some(segments) = path.strip_prefix('/') else { return false };
+    // One slash at the end is a path of its own.
+    let segments = segments.strip_suffix('/').unwrap_or(segments);
+    segments.split('/').all(is_plain_segment)
+}
+
+/// Decodes percent-encoded octets, once; `None` for a `%` that begins none.
+fn decode(segment: &str) -> Option<Vec<u8>> {
+    let mut bytes = segment.bytes();
+    let mut decoded = Vec::with_capacity(segment.len());
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            decoded.push(byte);
+            continue;
+        }
+        let mut digit = || char::from(bytes.next()?).to_digit(16);
+        let octet = digit()? * 16 + digit()?;
+        decoded.push(u8::try_from(octet).ok()?);
+    }
+    Some(decoded)
+}
+
+/// Tells whether a request header goes up. `connection` is the `Connection` header: what it names
+/// would belong to one connection, but `Authorization` is never dropped by that trick.
+fn goes_up(name: &str, connection: &str) -> bool {
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    let is_named = connection.split(',').any(|it| it.trim().eq_ignore_ascii_case(&name));
+    let is_kept = matches!(name.as_str(), "authorization" | "content-type" | "accept");
+    !NOT_UP.contains(&name.as_str())
+        && !NOT_UP_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        && (is_kept || !is_named)
+}
+
+fn goes_down(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    !NOT_DOWN.contains(&name.as_str()) && !name.starts_with("access-control-")
+}
+
+/// Lists headers by name; those that stand more than once are joined.
+fn pairs(headers: &Headers) -> Vec<(String, String)> {
+    let entries = js_sys::try_iter(&headers.entries()).ok().flatten();
+    let pair = |entry: JsValue| {
+        let entry: js_sys::Array = entry.dyn_into().ok()?;
+        Some((entry.get(0).as_string()?, entry.get(1).as_string()?))
+    };
+    entries.into_iter().flatten().filter_map(|entry| pair(entry.ok()?)).collect()
+}
+
+/// Ends a request when its answer does not begin in time; once it has, nothing ends it.
+struct Deadline {
+    controller: AbortController,
+    timer: i32,
+    _abort: Closure<dyn FnMut()>,
+}
+
+impl Deadline {
+    fn begin() -> Result<Self, JsValue> {
+        let controller = AbortController::new()?;
+        let aborted = controller.clone();
+        let abort = Closure::new(move || aborted.abort());
+        let callback: &Function = abort.as_ref().unchecked_ref();
+        let timer = platform::global()
+            .set_timeout_with_callback_and_timeout_and_arguments_0(callback, ANSWER_BEGINS_IN_MS)?;
+        Ok(Self { controller, timer, _abort: abort })
+    }
+
+    /// Lets the request go on; tells whether it was ended.
+    fn end(&self) -> bool {
+        platform::global().clear_timeout_with_handle(self.timer);
+        self.controller.signal().aborted()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_plain_or_refused() {
+        for path in
+            ["/api/notes", "/api/notes/", "/api/notes/1", "/api/n%C3%A4mes/a%20b", "/a;v=1/b"]
+        {
+            assert!(is_plain(path), "{path}");
+        }
+        for path in [
+            "api",
+            "//api",
+            "/api//notes",
+            "/api/./notes",
+            "/api/../admin",
+            "/api/%2e%2e/admin",
+            "/api/.%2E/admin",
+            "/api/..;/admin",
+            "/api/%2e%2e;x=1/admin",
+            "/api/a%2fb",
+            "/api/a%2Fb",
+            "/api/a%5cb",
+            "/api/a\\b",
+            "/api/%252e%252e/admin",
+            "/api/%00",
+            "/api/a%0d%0ab",
+            "/api/%zz",
+            "/api/%",
+            "/api/%23x",
+            "/api/%3Fx",
+            "/api/notes//",
+        ] {
+            assert!(!is_plain(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn only_end_to_end_headers_go_up() {
+        for name in ["Authorization", "Content-Type", "Accept", "X-CSRF", "Range", "If-None-Match"]
+        {
+            assert!(goes_up(name, ""), "{name}");
+        }
+        for name in [
+            "Connection",
+            "Transfer-Encoding",
+            "TE",
+            "Upgrade",
+            "Proxy-Authorization",
+            "Cookie",
+            "Host",
+            "Forwarded",
+            "X-Forwarded-For",
+            "X_Forwarded_For",
+            "x-forwarded-proto",
+            "X-Forwarded",
+            "X-Original-URL",
+            "X-Real-IP",
+            "x_real_ip",
+            "True-Client-IP",
+            "CF-Connecting-IP",
+            "X-Auth-User",
+            "X_Auth_User",
+            "X-User",
+            "Cadence-Edge",
+            "cadence_edge",
+        ] {
+            assert!(!goes_up(name, ""), "{name}");
+        }
+        assert!(!goes_up("X-Custom", "close, x-custom"), "it belongs to one connection");
+        assert!(goes_up("Authorization", "close, Authorization"), "never dropped by a trick");
+    }
+
+    #[test]
+    fn an_upstream_sets_no_cookie_of_the_issuer() {
+        for own in ["cadence_session=x", "__Host-cadence_session=x; Path=/", " Cadence_tx_a=1"] {
+            assert!(sets(own, "__Host-cadence_") && sets(own, "cadence_"), "{own}");
+        }
+        for other in ["theme=dark", "my_cadence_session=x", "=cadence_session"] {
+            assert!(!sets(other, "cadence_"), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_the_edge_says_itself_does_not_come_down() {
+        for name in ["Content-Type", "ETag", "Location", "Cache-Control", "WWW-Authenticate"] {
+            assert!(goes_down(name), "{name}");
+        }
+        for name in ["Server", "Via", "Connection", "Set-Cookie", "Access-Control-Allow-Origin"] {
+            assert!(!goes_down(name), "{name}");
+        }
+    }
+}
