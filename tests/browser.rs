@@ -13,7 +13,7 @@ pub(crate) struct Browser<'s> {
 }
 
 /// A form of a page.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Form {
     pub(crate) action: String,
     pub(crate) fields: Vec<(String, String)>,

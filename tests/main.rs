@@ -46,6 +46,7 @@ macro_rules! scenarios {
 }
 
 mod authorize;
+mod bad_origin;
 mod bearer;
 mod both_doors;
 mod browser;
@@ -56,8 +57,12 @@ mod consent;
 mod cors;
 mod discovery;
 mod edge_alone;
+mod edge_claims;
+mod edge_keeps;
 mod environments;
 mod faults;
+mod forge;
+mod gateway;
 mod http;
 mod introspect;
 mod login;
@@ -67,9 +72,13 @@ mod oauth;
 mod openidconnect_crate;
 mod pages;
 mod password;
+mod rate_limit;
 mod refresh;
 mod revoke;
+mod scripted;
+mod secret_change;
 mod self_hosting;
 mod server;
+mod status_list;
 mod token;
 mod vectors;

@@ -211,6 +211,11 @@ pub(crate) fn grant_is_dead(server: &Server, app: &App, tokens: &Tokens) {
     }
 }
 
+/// Encodes a part of a JWT.
+pub(crate) fn base64url(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
 /// Reads one of the first two parts of a JWT, unverified.
 #[track_caller]
 pub(crate) fn jwt_part(jwt: &str, index: usize) -> Value {

@@ -65,9 +65,17 @@ impl Server {
         Self::start_with(Backing::Embedded, Front::Edge, edge_secret)
     }
 
+    /// Starts what [`Server::edge`] is, with more settings of both halves.
+    pub(crate) fn start_tuned(
+        origin: impl FnOnce(&mut OriginSettings),
+        edge: impl FnOnce(&mut EdgeSettings),
+    ) -> Self {
+        Self::start_whole(Backing::Redis, Front::Edge, EDGE_SECRET, origin, edge)
+    }
+
     /// Starts an origin on the embedded store, for an edge that the test itself starts at `url`.
     pub(crate) fn start_behind(url: &str) -> Self {
-        Self::start_at(url, stack::free_port(), Backing::Embedded, EDGE_SECRET)
+        Self::start_at(url, stack::free_port(), Backing::Embedded, EDGE_SECRET, |_| ())
     }
 
     fn start(backing: Backing, front: Front) -> Self {
@@ -75,12 +83,22 @@ impl Server {
     }
 
     fn start_with(backing: Backing, front: Front, edge_secret: &str) -> Self {
+        Self::start_whole(backing, front, edge_secret, |_| (), |_| ())
+    }
+
+    fn start_whole(
+        backing: Backing,
+        front: Front,
+        edge_secret: &str,
+        tune_origin: impl FnOnce(&mut OriginSettings),
+        tune_edge: impl FnOnce(&mut EdgeSettings),
+    ) -> Self {
         let (port, edge_port) = (stack::free_port(), stack::free_port());
         let url = match front {
             Front::Direct => format!("http://127.0.0.1:{port}"),
             Front::Edge => format!("http://127.0.0.1:{edge_port}"),
         };
-        let mut server = Self::start_at(&url, port, backing, edge_secret);
+        let mut server = Self::start_at(&url, port, backing, edge_secret, tune_origin);
         server.edge = (front == Front::Edge).then(|| {
             let artifacts = stack::artifacts();
             let mut settings = EdgeSettings::new(&artifacts.workerd, &artifacts.worker, edge_port);
@@ -88,13 +106,20 @@ impl Server {
             settings.set("CADENCE_ORIGIN_URL", &server.origin.url());
             settings.set("CADENCE_EDGE_SECRET", edge_secret);
             settings.set("CADENCE_CORS_ORIGINS", "https://settings.example");
+            tune_edge(&mut settings);
             Edge::start(settings)
         });
         server
     }
 
     /// Starts an origin with the clients and users of the suite, and no edge yet.
-    fn start_at(url: &str, port: u16, backing: Backing, edge_secret: &str) -> Self {
+    fn start_at(
+        url: &str,
+        port: u16,
+        backing: Backing,
+        edge_secret: &str,
+        tune: impl FnOnce(&mut OriginSettings),
+    ) -> Self {
         keep_folders_together();
         let artifacts = stack::artifacts();
         let redis = (backing == Backing::Redis).then(|| Redis::start(artifacts));
@@ -104,6 +129,7 @@ impl Server {
         if let Some(redis) = &redis {
             settings.set("CADENCE_REDIS_URL", &redis.url());
         }
+        tune(&mut settings);
         let origin = Origin::start(settings);
         origin.apply(&stack::root().join("examples/demo.toml"));
         origin.apply(&stack::root().join("tests/clients.toml"));

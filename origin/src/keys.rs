@@ -185,9 +185,14 @@ impl KeyRing {
     }
 }
 
-/// Adds a key per algorithm of `algs`. Each is published at once, signs when every cached key set
-/// has been renewed, and from then on its predecessors only verify, until they expire. Keys that
-/// have expired are removed.
+/// How long a new key is published before it signs, seconds: every cached key set has been renewed.
+pub const SIGNS_IN: u64 = JWKS_FRESH_IN + CLOCK_SKEW;
+
+/// Adds a key per algorithm of `algs`. Each is published at once and signs from `signs_at`, usually
+/// [`SIGNS_IN`] later; from then on its predecessors only verify, until they expire. Keys that have
+/// expired are removed.
+///
+/// Does NOT refuse an earlier `signs_at`, which an emergency may want.
 ///
 /// # Errors
 /// [`KeyError`]; also when somebody else has changed the keys meanwhile.
@@ -195,12 +200,13 @@ pub async fn rotate(
     directory: &dyn Directory,
     seal: &SealKey,
     algs: &[Alg],
+    signs_at: UnixTime,
     now: UnixTime,
 ) -> Result<Vec<KeyRecord>, KeyError> {
     let records = directory.list_keys().await?;
     // Later than every key before it, also when two rotations follow at once or a clock went back.
     let latest = records.iter().map(|key| key.signs_at.plus(1)).max().unwrap_or_default();
-    let signs_at = now.plus(JWKS_FRESH_IN + CLOCK_SKEW).max(latest);
+    let signs_at = signs_at.max(latest);
     let added = algs
         .iter()
         .map(|alg| generate(*alg, seal, now, signs_at))
@@ -382,7 +388,7 @@ mod tests {
         let seal = SealKey::derive(b"a secret of the tests", "keys");
         KeyRing::load(&directory, &seal, NOW).await.unwrap();
         for now in rotated_at {
-            rotate(&directory, &seal, &Alg::ALL, *now).await.unwrap();
+            rotate(&directory, &seal, &Alg::ALL, now.plus(SIGNS_IN), *now).await.unwrap();
         }
         let ring = KeyRing::load(&directory, &seal, then).await.unwrap();
         for alg in Alg::ALL {
@@ -412,7 +418,8 @@ mod tests {
         let directory = Sqlite::open(&folder.path().join("directory.db")).await.unwrap();
         let seal = SealKey::derive(b"a secret of the tests", "keys");
         KeyRing::load(&directory, &seal, NOW).await.unwrap();
-        let added = rotate(&directory, &seal, &[Alg::ES256], NOW).await.unwrap();
+        let added =
+            rotate(&directory, &seal, &[Alg::ES256], NOW.plus(SIGNS_IN), NOW).await.unwrap();
         let ring = KeyRing::load(&directory, &seal, NOW).await.unwrap();
         assert!(ring.jwks(NOW).has(&added[0].kid));
         let token = ring.sign(Alg::ES256, Typ::IdToken, &serde_json::json!({}), NOW).unwrap();

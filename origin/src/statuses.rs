@@ -74,6 +74,22 @@ impl Statuses {
         }
     }
 
+    /// Makes sure that the places which are handed out next are in a list that is there. A store
+    /// that came back empty has forgotten it, and the tokens of a forgotten list are refused.
+    ///
+    /// It takes a round trip, so it is for whoever has just logged in: after a store came back
+    /// empty, everybody has to, before anything can be issued.
+    ///
+    /// # Errors
+    /// When the store does not tell.
+    pub async fn confirm(&self, now: UnixTime) -> Result<(), StoreError> {
+        let Some(next) = self.places().free.last().copied() else { return Ok(()) };
+        if !self.store.has_status_list(&next.list, now).await? {
+            self.places().free.retain(|place| place.list != next.list);
+        }
+        Ok(())
+    }
+
     /// Reserves a block, unless somebody is doing so. A failure shows when the last place is gone.
     async fn reserve_ahead(&self, now: UnixTime) {
         if let Ok(_reserving) = self.reserving.try_lock() {
@@ -187,6 +203,20 @@ mod tests {
         assert_eq!(last.idx / STATUS_BLOCK_LEN, place.idx / STATUS_BLOCK_LEN);
         let late = statuses.take(NOW.plus(STATUS_BLOCK_USED_IN)).await.unwrap();
         assert_ne!(late.idx / STATUS_BLOCK_LEN, place.idx / STATUS_BLOCK_LEN);
+    }
+
+    #[tokio::test]
+    async fn places_in_a_list_that_was_forgotten_are_not_handed_out() {
+        let (before, _directory) = statuses().await;
+        before.take(NOW).await.unwrap();
+        let (after, _directory) = statuses().await;
+        let place = before.take(NOW).await.unwrap();
+        *after.places() = std::mem::take(&mut *before.places());
+        after.confirm(NOW).await.unwrap();
+        assert_ne!(after.take(NOW).await.unwrap().list, place.list);
+        let place = after.take(NOW).await.unwrap();
+        after.confirm(NOW).await.unwrap();
+        assert_eq!(after.take(NOW).await.unwrap().list, place.list, "this one is there");
     }
 
     #[test]

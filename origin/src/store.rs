@@ -464,6 +464,10 @@ pub trait Store: Send + Sync {
         now: UnixTime,
     ) -> Result<StatusBlock, StoreError>;
 
+    /// Tells whether a status list is there.
+    async fn has_status_list(&self, list: &StatusListId, now: UnixTime)
+    -> Result<bool, StoreError>;
+
     /// Finds the bits of a status list, the first one in the lowest bit of the first byte; `None`
     /// when there is no such list, or none any more.
     async fn find_status_list(

@@ -10,6 +10,8 @@ use std::sync::OnceLock;
 pub struct Artifacts {
     /// The origin's binary.
     pub cadence: PathBuf,
+    /// The example API's binary.
+    pub example_api: PathBuf,
     /// The folder of the worker's modules.
     pub worker: PathBuf,
     /// workerd, from npm.
@@ -48,6 +50,7 @@ pub fn artifacts() -> &'static Artifacts {
         }
         let artifacts = Artifacts {
             cadence: root().join("target/debug/cadence"),
+            example_api: root().join("target/debug/example-api"),
             worker: worker_dir(),
             workerd: root()
                 .join("node_modules/@cloudflare")
@@ -61,6 +64,7 @@ pub fn artifacts() -> &'static Artifacts {
         };
         for (path, how) in [
             (&artifacts.cadence, "cargo build -p origin"),
+            (&artifacts.example_api, "cargo build -p example-api"),
             (&artifacts.worker, "cargo xtask worker"),
             (&artifacts.workerd, "npm ci"),
         ] {
@@ -82,7 +86,7 @@ fn build() {
         return;
     }
     for arguments in [
-        &["build", "--quiet", "--package", "origin"][..],
+        &["build", "--quiet", "--package", "origin", "--package", "example-api"][..],
         &["run", "--quiet", "--package", "xtask", "--", "worker"],
     ] {
         let status = cargo().args(arguments).status();

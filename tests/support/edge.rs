@@ -154,6 +154,11 @@ impl Edge {
         self.process = Some(process);
     }
 
+    /// Sets a text binding of the worker, for its next start.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.settings.set(name, value);
+    }
+
     /// Kills it with SIGKILL.
     pub fn kill(&mut self) {
         drop(self.process.take());
@@ -171,6 +176,15 @@ impl Edge {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.settings.port)
+    }
+
+    /// Returns the URL of its other isolate ([`EdgeSettings::twin_at`]).
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn twin_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.settings.twin_port.expect("there is a twin"))
     }
 
     /// Returns its process id.

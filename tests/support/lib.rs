@@ -2,12 +2,14 @@
 //!
 //! A process that is started here ends with whoever started it, however that ends.
 
+mod api;
 mod artifacts;
 mod edge;
 mod origin;
 mod process;
 mod redis;
 
+pub use api::{API_AUDIENCE, start_api};
 pub use artifacts::{Artifacts, artifacts, cargo, root, worker_dir};
 pub use edge::{Edge, EdgeSettings, copy_folder};
 pub use origin::{Origin, OriginSettings};

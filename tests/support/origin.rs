@@ -99,6 +99,16 @@ impl Origin {
         self.process = Some(process);
     }
 
+    /// Sets a variable of its environment, for its next start and for `cadence`.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.settings.set(name, value);
+    }
+
+    /// Takes a variable out of its environment.
+    pub fn unset(&mut self, name: &str) {
+        self.settings.environment.retain(|(known, _)| known != name);
+    }
+
     /// Kills it with SIGKILL.
     pub fn kill(&mut self) {
         drop(self.process.take());

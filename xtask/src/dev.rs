@@ -27,9 +27,6 @@ const ISSUER: &str = "http://localhost:8787";
 /// The value in the development settings of `wrangler.toml`; the origin takes it on loopback only.
 const EDGE_SECRET: &str = "development-only-edge-secret";
 
-/// Its name in tokens, as `examples/demo.toml` has it.
-const API_AUDIENCE: &str = "https://notes.example.test";
-
 /// Sets everything up, runs it, and returns when Ctrl-C is pressed or a part ends by itself.
 ///
 /// A guard beside each process ends it should this one go without a word (SIGKILL).
@@ -139,16 +136,10 @@ fn start_origin(data: &Path, redis: Option<&Redis>) -> Origin {
 fn start_api(data: &Path) -> Result<Process, Failed> {
     let folder = data.join("dev-api");
     fs::create_dir_all(&folder)?;
-    let binary = root().join("target/debug/example-api");
-    let environment = [
-        ("API_ISSUER", ISSUER.to_owned()),
-        ("API_AUDIENCE", API_AUDIENCE.to_owned()),
-        ("API_LISTEN", format!("127.0.0.1:{API_PORT}")),
-    ]
-    .map(|(name, value)| (name.to_owned(), value));
     let log = folder.join("api.log");
     let _ = fs::remove_file(&log);
-    Ok(Process::start(&binary, &[], &environment, &log, Ending::Kill))
+    let program = root().join("target/debug/example-api");
+    Ok(stack::start_api(&program, ISSUER, API_PORT, &log))
 }
 
 fn start_edge(data: &Path, signals: &Signals) -> Result<Process, Failed> {

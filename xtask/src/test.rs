@@ -44,7 +44,9 @@ pub(crate) fn run_all(audit: Audit) -> Result<(), Failed> {
     })?;
     deny(audit)?;
     worker::build(Build::Quick)?;
-    step("build the origin", || run(&mut cargo(&["build", "--quiet", "--package", "origin"])))?;
+    step("build origin and example API", || {
+        run(&mut cargo(&["build", "--quiet", "--package", "origin", "--package", "example-api"]))
+    })?;
     step("documentation tests", || {
         run(&mut cargo(&["test", "--quiet", "--doc", "--package", "shared", "--package", "origin"]))
     })?;

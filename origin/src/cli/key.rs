@@ -8,7 +8,8 @@ use super::output::Output;
 use super::{CommandError, directory};
 use crate::config::Config;
 use crate::directory::{Directory as _, KeyRecord};
-use crate::{app, clock, keys, server_secret};
+use crate::keys::{self, SIGNS_IN};
+use crate::{app, clock, server_secret};
 
 /// What can be done with signing keys.
 #[derive(Debug, Subcommand)]
@@ -21,6 +22,10 @@ pub enum Key {
         /// Only this algorithm: ES256, EdDSA or RS256.
         #[arg(long)]
         alg: Option<String>,
+        /// Seconds until the new keys sign. Fewer than the default is for an emergency: whoever has
+        /// not renewed its key set by then takes the first tokens for bad.
+        #[arg(long, default_value_t = SIGNS_IN)]
+        signs_in: u64,
     },
 }
 
@@ -32,13 +37,14 @@ impl Key {
     pub async fn run(self, config: &Config, output: &Output) -> Result<(), CommandError> {
         let directory = directory(config).await?;
         let now = clock::now();
-        if let Self::Rotate { alg } = self {
+        if let Self::Rotate { alg, signs_in } = self {
             let algs = match alg {
                 Some(alg) => vec![Alg::parse(&alg).ok_or("--alg takes ES256, EdDSA or RS256")?],
                 None => Alg::ALL.to_vec(),
             };
             let secret = server_secret::find(config, &directory).await?;
-            keys::rotate(&directory, &app::key_seal(&secret), &algs, now).await?;
+            let signs_at = now.plus(signs_in);
+            keys::rotate(&directory, &app::key_seal(&secret), &algs, signs_at, now).await?;
         }
         let rows: Vec<Value> = directory.list_keys().await?.iter().map(shown).collect();
         output.list(&rows, &["kid", "alg", "created_at", "signs_at", "expires_at"]);

@@ -117,6 +117,7 @@ async fn by_password(
         Login::Throttled { retry_in } => return Err(HttpError::Throttled { retry_in }),
     };
     let random = [clock::random(), clock::random()];
+    app.statuses.confirm(now).await?;
     let status = app.statuses.take(now).await?;
     let keys = &app.edge_keys.tokens;
     let (new, refresh_token) =

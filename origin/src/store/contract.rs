@@ -566,6 +566,8 @@ pub async fn status_list_is_found_and_others_are_not(store: &AnyStore) {
     let list = reserve(store).await.list;
     let bits = store.find_status_list(&list, NOW).await.unwrap().unwrap();
     assert_eq!(bits.len(), STATUS_LIST_LEN as usize / 8);
+    assert!(store.has_status_list(&list, NOW).await.unwrap());
+    assert!(!store.has_status_list(&new_list(), NOW).await.unwrap());
     assert_eq!(store.find_status_list(&new_list(), NOW).await.unwrap(), None);
 }
 

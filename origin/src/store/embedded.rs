@@ -447,6 +447,14 @@ impl Store for Embedded {
         Ok(block)
     }
 
+    async fn has_status_list(
+        &self,
+        list: &StatusListId,
+        now: UnixTime,
+    ) -> Result<bool, StoreError> {
+        statuses::has(&mut *self.file.readers.acquire().await?, list, now).await
+    }
+
     async fn find_status_list(
         &self,
         list: &StatusListId,

@@ -472,6 +472,14 @@ impl Store for Redis {
         Ok(StatusBlock { list, first })
     }
 
+    async fn has_status_list(
+        &self,
+        list: &StatusListId,
+        _now: UnixTime,
+    ) -> Result<bool, StoreError> {
+        self.ask(redis::cmd("EXISTS").arg(format!("{STATUS_LIST_KEYS}{list}"))).await
+    }
+
     async fn find_status_list(
         &self,
         list: &StatusListId,

@@ -43,6 +43,22 @@ pub(super) async fn reserve(
     Ok(block)
 }
 
+/// Tells whether a list is there.
+pub(super) async fn has(
+    connection: &mut SqliteConnection,
+    list: &StatusListId,
+    now: UnixTime,
+) -> Result<bool, StoreError> {
+    let has = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM status_lists WHERE list = ? AND expires_at > ?)",
+    )
+    .bind(list.to_string())
+    .bind(seconds(now)?)
+    .fetch_one(connection)
+    .await?;
+    Ok(has)
+}
+
 /// Finds the bits of a list.
 pub(super) async fn find(
     connection: &mut SqliteConnection,

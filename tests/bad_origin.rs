@@ -1,0 +1,209 @@
+//! An origin that is down, slow, breaks off, or is not the origin at all: the edge says the right
+//! thing, in time, and tries nothing twice.
+
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use stack::{Edge, EdgeSettings};
+
+use crate::forge;
+use crate::http::Request;
+use crate::oauth::{CHALLENGE, VERIFIER, WEB};
+use crate::scripted::{Received, Scripted, reply};
+use crate::server::{EDGE_SECRET, Server, now};
+
+/// An edge in front of a script that plays the origin; it serves the client `web` and a key, so
+/// that requests get as far as being forwarded.
+fn edge(script: impl Fn(&Received, &mut TcpStream) + Send + Sync + 'static) -> (Edge, Scripted) {
+    let origin = Scripted::start(move |received, stream| {
+        let id = received.header("x-request-id").first().map_or("", |id| *id).to_owned();
+        let json = [("content-type", "application/json"), ("x-request-id", id.as_str())];
+        match received.target.as_str() {
+            "/internal/clients" => reply(stream, "200 OK", &json, CLIENTS),
+            "/oauth2/jwks" => reply(stream, "200 OK", &json, KEYS),
+            _ => script(received, stream),
+        }
+    });
+    let artifacts = stack::artifacts();
+    let port = stack::free_port();
+    let mut settings = EdgeSettings::new(&artifacts.workerd, &artifacts.worker, port);
+    settings.set("CADENCE_ISSUER", &format!("http://127.0.0.1:{port}"));
+    settings.set("CADENCE_ORIGIN_URL", &origin.url());
+    settings.set("CADENCE_EDGE_SECRET", EDGE_SECRET);
+    (Edge::start(settings), origin)
+}
+
+const CLIENTS: &str = r#"{"clients":[{"client_id":"web","client_name":"Web",
+    "token_endpoint_auth_method":"client_secret_basic",
+    "grant_types":["authorization_code","refresh_token"],
+    "redirect_uris":["https://app.example/cb"],"scope":"openid profile"}]}"#;
+
+const KEYS: &str = r#"{"keys":[{"kty":"EC","crv":"P-256","kid":"k","alg":"ES256","use":"sig",
+    "x":"04N0xi21hshyvBp7I167sbE_bXqyqkAPfefdklMO7wY","y":"UI8exy-C06a7DUnjIdENkxeFtHM4-l_41LqEw9nVgmw"}]}"#;
+
+fn refresh(edge: &Edge) -> crate::http::Answer {
+    let token = forge::refresh_token(now() + 1_000, "web");
+    let form = [("grant_type", "refresh_token"), ("refresh_token", token.as_str())];
+    WEB.sign(Request::new("POST", format!("{}/oauth2/token", edge.url())), &form).send()
+}
+
+/// An authorization request of a browser that may be logged in, so that it is forwarded.
+fn authorize(edge: &Edge) -> crate::http::Answer {
+    let query = WEB.authorization("openid").query();
+    let url = format!("{}/oauth2/authorize?{query}", edge.url());
+    Request::new("GET", url).header("cookie", "cadence_session=x").send()
+}
+
+/// ED15, ED16, ED17, ED20: whatever comes instead of the origin's own answer.
+#[test]
+fn what_is_not_the_origins_answer_becomes_503() {
+    type Script = fn(&Received, &mut TcpStream);
+    let scripts: [(&str, Script); 10] = [
+        ("nothing", |_, _| ()),
+        ("half a body", |received, stream| {
+            let id = received.header("x-request-id")[0].to_owned();
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nx-request-id: {id}\r\ncontent-type: application/json\r\n\
+                 content-length: 100\r\n\r\n{{\"access_"
+            );
+            let _ = stream.write_all(head.as_bytes());
+        }),
+        ("half a head", |_, stream| {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-ty");
+        }),
+        ("no HTTP", |_, stream| {
+            let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n");
+        }),
+        ("HTML of a proxy", |_, stream| {
+            let html = [("content-type", "text/html"), ("server", "nginx"), ("via", "1.1 lb")];
+            reply(stream, "502 Bad Gateway", &html, "<h1>502</h1>");
+        }),
+        ("a cheerful proxy", |_, stream| {
+            reply(stream, "200 OK", &[("content-type", "application/json")], "{}");
+        }),
+        ("an error of the origin", |received, stream| {
+            let id = received.header("x-request-id")[0].to_owned();
+            let head = [("x-request-id", id.as_str()), ("content-type", "application/json")];
+            reply(stream, "500 Internal Server Error", &head, r#"{"error":"panicked at x.rs:1"}"#);
+        }),
+        ("an empty answer", |received, stream| {
+            let id = received.header("x-request-id")[0].to_owned();
+            reply(stream, "200 OK", &[("x-request-id", id.as_str())], "");
+        }),
+        ("text", |received, stream| {
+            let id = received.header("x-request-id")[0].to_owned();
+            let head = [("x-request-id", id.as_str()), ("content-type", "text/plain")];
+            reply(stream, "200 OK", &head, "ok");
+        }),
+        ("a redirect elsewhere", |_, stream| {
+            reply(stream, "307 Temporary Redirect", &[("location", "http://127.0.0.1:1/")], "");
+        }),
+    ];
+    for (what, script) in scripts {
+        let (edge, origin) = edge(script);
+        let answer = refresh(&edge);
+        assert_eq!(
+            (answer.status, answer.error()),
+            (503, "temporarily_unavailable".into()),
+            "{what}"
+        );
+        assert!(answer.header("retry-after").is_some(), "{what}: {answer:?}");
+        for name in ["server", "via", "location"] {
+            assert!(answer.headers(name).is_empty(), "{what}: {answer:?}");
+        }
+        // The redirect URI is proven, so the client is told.
+        let answer = authorize(&edge);
+        let told = answer.redirects_to(WEB.redirect_uri);
+        assert_eq!(told["error"], "temporarily_unavailable", "{what}: {answer:?}");
+        // Each was sent once: what it did, it may have done.
+        let asked =
+            |path: &str| origin.received().iter().filter(|it| it.target.starts_with(path)).count();
+        assert_eq!((asked("/oauth2/token"), asked("/oauth2/authorize")), (1, 1), "{what}");
+    }
+}
+
+/// ED15: five seconds, and the answer is there.
+#[test]
+fn an_origin_that_hangs_is_given_up_in_time() {
+    let (edge, _origin) = edge(|_, _| std::thread::sleep(Duration::from_secs(20)));
+    let began = Instant::now();
+    refresh(&edge).refused(503, "temporarily_unavailable");
+    let took = began.elapsed();
+    assert!((4_500..6_500).contains(&took.as_millis()), "{took:?}");
+}
+
+/// ED14, faults §5.3: what the edge answers by itself, it answers without an origin, too.
+#[test]
+fn without_an_origin_sign_ins_still_begin() {
+    let mut server = Server::start_edge();
+    let query = WEB.authorization("openid").query();
+    server.get(&format!("/oauth2/authorize?{query}")).send().expect(303);
+    server.get("/oauth2/jwks").send().expect(200);
+    let code = WEB.code(&server, "openid");
+    server.origin.kill();
+    let mut browser = crate::browser::Browser::new(&server);
+    let page = browser.authorize(&query).expect(200);
+    let form = crate::browser::Form::of(&page);
+    let form = form.with("username", "a").with("password", "b");
+    browser.submit(&form).is_page(503);
+    let redeem = |verifier: &str| {
+        let form = [
+            ("grant_type", "authorization_code"),
+            ("code", code.as_str()),
+            ("redirect_uri", WEB.redirect_uri),
+            ("code_verifier", verifier),
+        ];
+        WEB.sign(server.post("/oauth2/token"), &form).send()
+    };
+    redeem(&"o".repeat(43)).refused(400, "invalid_grant");
+    redeem(VERIFIER).refused(503, "temporarily_unavailable");
+    let bad = WEB.authorization("openid").with("code_challenge", &CHALLENGE[1..]);
+    let answer = server.get(&format!("/oauth2/authorize?{}", bad.query())).send();
+    assert_eq!(answer.redirects_to(WEB.redirect_uri)["error"], "invalid_request");
+    for path in ["/oauth2/jwks", "/.well-known/openid-configuration", "/healthz"] {
+        server.get(path).send().expect(200);
+    }
+}
+
+/// ED01: a signed request is answered once, within its window, and only as it was signed; where the
+/// origin is set to want a signature, nothing is answered without one.
+#[test]
+fn the_origin_answers_signed_requests_once() {
+    let server = Server::start_tuned(|origin| origin.set("CADENCE_REQUIRE_EDGE", "true"), |_| ());
+    let _log = server.log_on_failure();
+    let direct = |method: &str, target: &str, signature: Option<&str>| {
+        let request = Request::new(method, format!("{}{target}", server.origin.url()));
+        match signature {
+            Some(signature) => request.header("cadence-edge", signature).send(),
+            None => request.send(),
+        }
+    };
+    for path in ["/healthz", "/readyz", "/oauth2/jwks", "/oauth2/token", "/internal/clients", "/x"]
+    {
+        let answer = direct("GET", path, None);
+        assert_eq!(answer.status, 403, "{path}: {answer:?}");
+    }
+    let sign = |at, nonce, method: &str, target: &str| {
+        forge::signature(at, nonce, "192.0.2.1", method, target)
+    };
+    let jwks = "/oauth2/jwks";
+    let signature = sign(now(), 1, "GET", jwks);
+    direct("GET", jwks, Some(&signature)).expect(200);
+    direct("GET", jwks, Some(&signature)).expect(403);
+    direct("GET", jwks, Some(&sign(now() - 31, 2, "GET", jwks))).expect(403);
+    direct("GET", jwks, Some(&sign(now() + 31, 3, "GET", jwks))).expect(403);
+    direct("GET", jwks, Some(&sign(now() - 29, 4, "GET", jwks))).expect(200);
+    direct("GET", jwks, Some(&sign(now(), 5, "HEAD", jwks))).expect(403);
+    direct("GET", "/oauth2/jwks?x", Some(&sign(now(), 6, "GET", jwks))).expect(403);
+    let readdressed = sign(now(), 7, "GET", jwks).replace("192.0.2.1", "192.0.2.2");
+    direct("GET", jwks, Some(&readdressed)).expect(403);
+    let another_body = Request::new("POST", format!("{}/oauth2/token", server.origin.url()))
+        .header("cadence-edge", &sign(now(), 8, "POST", "/oauth2/token"))
+        .form(&[("grant_type", "x")]);
+    another_body.send().expect(403);
+    // Through the edge all is as ever.
+    WEB.tokens(&server, "openid");
+    let admin = Request::new("GET", format!("{}/readyz", server.origin.admin_url()));
+    admin.send().expect(200);
+}

@@ -1,0 +1,334 @@
+//! What the edge keeps: how often it asks the origin, how soon it sees a change, what it does while
+//! the origin is away, and for how long.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::browser::Browser;
+use crate::http::{Answer, Request};
+use crate::oauth::{ALICE, ALICES_PASSWORD, Tokens, VERIFIER, WEB, jwt_part, own_tokens};
+use crate::scripted::{Scripted, reply};
+use crate::server::{Server, until};
+
+/// How often the origin was asked for clients by edges: nobody else asks under `other`.
+fn loads(server: &Server) -> u64 {
+    server.origin.requests(Some("other"))
+}
+
+/// A burst at an empty isolate loads the clients once, however many requests there are.
+#[test]
+fn an_empty_isolate_loads_once_for_all() {
+    let mut server = Server::start_edge();
+    let query = WEB.authorization("openid").query();
+    for _ in 0..3 {
+        server.edge.as_mut().unwrap().restart();
+        let before = loads(&server);
+        std::thread::scope(|scope| {
+            for _ in 0..50 {
+                scope.spawn(|| {
+                    server.get(&format!("/oauth2/authorize?{query}")).send().expect(303);
+                });
+            }
+        });
+        assert_eq!(loads(&server) - before, 1);
+    }
+}
+
+/// A change is seen within ten seconds, and what was unknown at once.
+#[test]
+fn a_change_of_a_client_is_seen_in_time() {
+    let server = Server::start_edge();
+    let _log = server.log_on_failure();
+    let app = server.new_client("changing");
+    let url = format!("/oauth2/authorize?{}", app.authorization("openid").query());
+    for (command, status) in [("disable", 400), ("enable", 303), ("disable", 400)] {
+        server.get(&url).send();
+        server.cadence(&["client", command, app.id]);
+        let began = Instant::now();
+        until("the change is seen", || server.get(&url).send().status == status);
+        assert!(began.elapsed() < Duration::from_secs(10), "{command}: {:?}", began.elapsed());
+    }
+    // Nobody has to wait for what is new.
+    let began = Instant::now();
+    server.new_client("new");
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+}
+
+/// An isolate that knows nothing finds what another one of the same place has loaded: also when the
+/// origin is away. What somebody else has put there, it does not take.
+#[test]
+fn a_new_isolate_finds_the_copies_of_another() {
+    let twin = stack::free_port();
+    let mut server = Server::start_tuned(|_| (), |edge| edge.twin_at(twin));
+    let query = WEB.authorization("openid").query();
+    let tokens = WEB.tokens(&server, "openid profile");
+    server.get(&format!("/oauth2/authorize?{query}")).send().expect(303);
+    server.get("/oauth2/userinfo").bearer(&tokens.access).send().expect(200);
+    let before = server.origin.requests(None);
+    let at_twin = |path: &str| {
+        Request::new("GET", format!("{}{path}", server.edge.as_ref().unwrap().twin_url()))
+    };
+    at_twin(&format!("/oauth2/authorize?{query}")).send().expect(303);
+    at_twin("/oauth2/jwks").send().expect(200);
+    assert_eq!(server.origin.requests(None), before, "the twin asked nobody");
+    server.origin.kill();
+    server.edge.as_mut().unwrap().restart();
+    // The cache has begun anew with the process: without origin and copy there is nothing.
+    server.get(&format!("/oauth2/authorize?{query}")).send().is_page(503);
+    server.origin.restart();
+    until("clients are known", || {
+        server.get(&format!("/oauth2/authorize?{query}")).send().status == 303
+    });
+    server.get("/oauth2/jwks").send().expect(200);
+    server.origin.kill();
+    let url = server.edge.as_ref().unwrap().twin_url();
+    Request::new("GET", format!("{url}/oauth2/authorize?{query}")).send().expect(303);
+    Request::new("GET", format!("{url}/oauth2/jwks")).send().expect(200);
+}
+
+/// Revocations are seen at every isolate, whoever has asked it before.
+#[test]
+fn a_revocation_is_seen_at_every_isolate() {
+    let twin = stack::free_port();
+    let server = Server::start_tuned(|_| (), |edge| edge.twin_at(twin));
+    let _log = server.log_on_failure();
+    let twin = server.edge.as_ref().unwrap().twin_url();
+    for _ in 0..3 {
+        let tokens = WEB.tokens(&server, "openid profile");
+        let ask = |url: &str| {
+            Request::new("GET", format!("{url}/oauth2/userinfo")).bearer(&tokens.access).send()
+        };
+        ask(&server.url).expect(200);
+        ask(&twin).expect(200);
+        WEB.revoke(&server, &tokens.refresh).expect(200);
+        let began = Instant::now();
+        // The origin knows at once, so both are refused at once; and without the origin within the
+        // `ttl` and one fetch, which the gateway's tests see.
+        for url in [&server.url, &twin] {
+            ask(url).refused(401, "invalid_token");
+        }
+        assert!(began.elapsed() < Duration::from_secs(3));
+    }
+}
+
+/// ED13, JW25, F13: while the origin is away, a token is let through for as long as its status may be
+/// known, and then nobody is let through and nobody is told no.
+#[test]
+fn beyond_its_bound_an_upstream_is_unavailable_and_never_guessed() {
+    let upstream = Scripted::start(|_, stream| reply(stream, "200 OK", &[], "hello"));
+    let setting = format!(
+        r#"[{{"prefix":"/api/up","url":"{}","audience":"https://api.example"}}]"#,
+        upstream.url()
+    );
+    let mut server = Server::start_tuned(|_| (), |edge| edge.set("CADENCE_UPSTREAMS", &setting));
+    let tokens = WEB.tokens(&server, "openid");
+    let other = WEB.tokens(&server, "openid");
+    server.get("/api/up").bearer(&tokens.access).send().expect(200);
+    server.origin.kill();
+    let began = Instant::now();
+    let mut last_good = Duration::ZERO;
+    while began.elapsed() < Duration::from_secs(22) {
+        let answer = server.get("/api/up").bearer(&tokens.access).send();
+        match answer.status {
+            200 => last_good = began.elapsed(),
+            _ => answer.refused(503, "temporarily_unavailable"),
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert!(last_good > Duration::from_secs(8), "an outage of seconds is not felt: {last_good:?}");
+    assert!(last_good < Duration::from_millis(15_500), "{last_good:?}");
+    // What is wrong in itself is still said to be wrong, and unknown keys are not guessed about.
+    server.get("/api/up").bearer("a.b.c").send().refused(401, "invalid_token");
+    server.get("/api/up").send().refused(401, "invalid_token");
+    server.origin.restart();
+    until("it is back", || server.get("/api/up").bearer(&other.access).send().status == 200);
+}
+
+/// JW23: keys are rotated under load, and no token is refused for it.
+#[test]
+fn a_rotation_of_keys_refuses_nobody() {
+    let upstream = Scripted::start(|_, stream| reply(stream, "200 OK", &[], "hello"));
+    let setting = format!(
+        r#"[{{"prefix":"/api/up","url":"{}","audience":"https://api.example"}}]"#,
+        upstream.url()
+    );
+    let server = Server::start_tuned(|_| (), |edge| edge.set("CADENCE_UPSTREAMS", &setting));
+    let _log = server.log_on_failure();
+    let tokens = WEB.tokens(&server, "openid");
+    let kid = |access: &str| jwt_part(access, 0)["kid"].as_str().unwrap().to_owned();
+    let before = kid(&tokens.access);
+    // The keys of the edge are older than the pause between two questions for new ones, as they
+    // are in all but the first seconds of an isolate.
+    std::thread::sleep(Duration::from_secs(11));
+    let tokens = Tokens::of(&WEB.refresh(&server, &tokens.refresh));
+    server.cadence(&["key", "rotate", "--signs-in", "8"]);
+    let (ended, seen) = (AtomicBool::new(false), Mutex::<BTreeMap<String, usize>>::default());
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut tokens = WEB.tokens(&server, "openid");
+                while !ended.load(Ordering::Relaxed) {
+                    for path in ["/api/up", "/oauth2/userinfo", "/api/me"] {
+                        server.get(path).bearer(&tokens.access).send().expect(200);
+                    }
+                    *seen.lock().unwrap().entry(kid(&tokens.access)).or_default() += 1;
+                    tokens = Tokens::of(&WEB.refresh(&server, &tokens.refresh));
+                }
+            });
+        }
+        std::thread::sleep(Duration::from_secs(16));
+        ended.store(true, Ordering::Relaxed);
+    });
+    let seen = seen.into_inner().unwrap();
+    assert_eq!(seen.len(), 2, "{seen:?}");
+    assert!(seen.values().all(|count| *count > 20) && seen.contains_key(&before), "{seen:?}");
+    // A token of the key before is still good.
+    server.get("/oauth2/userinfo").bearer(&tokens.access).send().expect(200);
+}
+
+/// CD02: a code that is presented again after its life gets nothing, from the edge alone; and what
+/// it began is revoked all the same.
+#[test]
+fn a_replay_after_the_codes_life_revokes_what_it_began() {
+    let server = Server::start_edge();
+    let _log = server.log_on_failure();
+    let code = WEB.code(&server, "openid");
+    let tokens = Tokens::of(&WEB.redeem(&server, &code));
+    let unused = WEB.code(&server, "openid");
+    std::thread::sleep(Duration::from_secs(61));
+    server.get("/oauth2/userinfo").bearer(&tokens.access).send().expect(200);
+    let before = server.asked_of_origin();
+    WEB.redeem(&server, &unused).refused(400, "invalid_grant");
+    WEB.redeem(&server, &code).refused(400, "invalid_grant");
+    assert_eq!(server.asked_of_origin(), before);
+    until("the grant is revoked", || {
+        server.get("/oauth2/userinfo").bearer(&tokens.access).send().status == 401
+    });
+    WEB.refresh(&server, &tokens.refresh).refused(400, "invalid_grant");
+}
+
+/// What one request of the mixed load was, and what may come of it while the origin is away.
+struct Load<'s> {
+    server: &'s Server,
+    tokens: Mutex<Tokens>,
+    code: String,
+    counts: Mutex<BTreeMap<(&'static str, String), usize>>,
+}
+
+impl Load<'_> {
+    /// Asks, and asserts that the answer is one that an outage allows.
+    fn ask(&self, what: &'static str, answer: &Answer, allowed: &[&str]) {
+        let told = match answer.status {
+            303 => {
+                let told = crate::http::parse_query(
+                    answer.location().split_once('?').map_or("", |(_, query)| query),
+                );
+                let error = told.get("error").cloned();
+                format!("303 {}", error.unwrap_or_else(|| "on".to_owned()))
+            }
+            status if answer.is_html() => format!("{status} page"),
+            status if status >= 400 => format!("{status} {}", answer.error()),
+            status => status.to_string(),
+        };
+        assert!(allowed.contains(&told.as_str()), "{what}: {told} {answer:?}");
+        *self.counts.lock().unwrap().entry((what, told)).or_default() += 1;
+    }
+
+    fn round(&self, browser: &mut Browser<'_>) {
+        const AWAY: &str = "503 temporarily_unavailable";
+        let server = self.server;
+        let access = self.tokens.lock().unwrap().access.clone();
+        let query = WEB.authorization("openid profile").query();
+        let url = format!("/oauth2/authorize?{query}");
+        self.ask("authorize, nobody logged in", &server.get(&url).send(), &["303 on"]);
+        let answer = browser.open(&url);
+        let allowed = ["303 on", "303 temporarily_unavailable"];
+        self.ask("authorize, logged in", &answer, &allowed);
+        let bad = WEB.authorization("admin").query();
+        let answer = server.get(&format!("/oauth2/authorize?{bad}")).send();
+        self.ask("authorize, bad scope", &answer, &["303 invalid_scope"]);
+        for path in ["/oauth2/userinfo", "/api/me"] {
+            self.ask(path, &server.get(path).bearer(&access).send(), &["200", AWAY]);
+        }
+        self.ask("upstream", &server.get("/api/up").bearer(&access).send(), &["200", AWAY]);
+        let forged = server.get("/oauth2/userinfo").bearer("a.b.c").send();
+        self.ask("userinfo, no token", &forged, &["401 invalid_token"]);
+        self.ask("refresh, forged", &WEB.refresh(server, "x"), &["400 invalid_grant"]);
+        let form = [
+            ("grant_type", "authorization_code"),
+            ("code", self.code.as_str()),
+            ("redirect_uri", WEB.redirect_uri),
+            ("code_verifier", &VERIFIER.replace('d', "e")),
+        ];
+        let answer = WEB.sign(server.post("/oauth2/token"), &form).send();
+        self.ask("code, wrong verifier", &answer, &["400 invalid_grant"]);
+        self.ask("introspect", &WEB.introspect(server, &access), &["200", AWAY]);
+        self.ask("revoke nothing", &WEB.revoke(server, "x"), &["200", AWAY]);
+        self.ask("keys", &server.get("/oauth2/jwks").send(), &["200"]);
+        let answer = server.get("/.well-known/openid-configuration").send();
+        self.ask("discovery", &answer, &["200"]);
+        let mut tokens = self.tokens.lock().unwrap();
+        let answer = WEB.refresh(server, &tokens.refresh);
+        self.ask("refresh", &answer, &["200", AWAY]);
+        if answer.status == 200 {
+            *tokens = Tokens::of(&answer);
+        }
+    }
+}
+
+/// The origin is away for a minute under a mixed load: every answer is one that an outage allows,
+/// nobody is signed out by it, and everything goes on afterwards.
+#[test]
+fn a_minute_without_the_origin_says_no_to_nobody() {
+    let upstream = Scripted::start(|_, stream| reply(stream, "200 OK", &[], "hello"));
+    let setting = format!(
+        r#"[{{"prefix":"/api/up","url":"{}","audience":"https://api.example"}}]"#,
+        upstream.url()
+    );
+    let mut server = Server::start_tuned(|_| (), |edge| edge.set("CADENCE_UPSTREAMS", &setting));
+    let tokens = WEB.tokens(&server, "openid profile");
+    let code = WEB.code(&server, "openid");
+    let cookies = server.alice().cookies().to_vec();
+    let pid = server.origin.pid();
+    let load = |server: &Server, tokens: &Tokens, lasts: Duration| {
+        let load = Load {
+            server,
+            tokens: Mutex::new(tokens.clone()),
+            code: code.clone(),
+            counts: Mutex::default(),
+        };
+        let began = Instant::now();
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    let mut browser = Browser::new(server);
+                    browser.cookies_mut().clone_from(&cookies);
+                    while began.elapsed() < lasts {
+                        load.round(&mut browser);
+                    }
+                });
+            }
+        });
+        (load.tokens.into_inner().unwrap(), load.counts.into_inner().unwrap())
+    };
+    let (tokens, before) = load(&server, &tokens, Duration::from_secs(2));
+    assert!(before.keys().all(|(_, told)| !told.starts_with("503")), "{before:?}");
+    assert_eq!(server.origin.pid(), pid);
+    server.origin.kill();
+    let (tokens, away) = load(&server, &tokens, Duration::from_mins(1));
+    server.origin.restart();
+    until("it is back", || WEB.introspect(&server, &tokens.access).status == 200);
+    until("statuses are known again", || {
+        server.get("/oauth2/userinfo").bearer(&tokens.access).send().status == 200
+    });
+    let (tokens, after) = load(&server, &tokens, Duration::from_secs(2));
+    assert!(after.keys().all(|(_, told)| !told.starts_with("503")), "{after:?}");
+    Tokens::of(&WEB.refresh(&server, &tokens.refresh));
+    own_tokens(&server, ALICE, ALICES_PASSWORD).expect(200);
+    println!("| asked while the origin was away | answered | times |\n|---|---|---|");
+    for ((what, told), count) in &away {
+        println!("| {what} | {told} | {count} |");
+    }
+}

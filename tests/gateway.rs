@@ -1,0 +1,389 @@
+//! The gateway: what reaches an upstream, and what comes back.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use crate::oauth::{Tokens, WEB};
+use crate::scripted::{Received, Scripted, read_body, read_chunk, reply};
+use crate::server::Server;
+
+/// A system whose gateway leads to `upstream` at `/api/up`, without a scope.
+fn in_front_of(upstream: &Scripted) -> (Server, Tokens) {
+    let setting = format!(
+        r#"[{{"prefix":"/api/up","url":"{}","audience":"https://api.example"}}]"#,
+        upstream.url()
+    );
+    let server = Server::start_tuned(|_| (), |edge| edge.set("CADENCE_UPSTREAMS", &setting));
+    let tokens = WEB.tokens(&server, "openid profile");
+    (server, tokens)
+}
+
+/// Answers with what was sent.
+fn echo(received: &Received, stream: &mut TcpStream) {
+    let body = String::from_utf8_lossy(&received.body).into_owned();
+    reply(
+        stream,
+        "200 OK",
+        &[("content-type", "text/plain"), ("x-target", &received.target)],
+        &body,
+    );
+}
+
+/// Sends a request as it stands, and returns the whole answer.
+fn raw(server: &Server, request: &str) -> String {
+    let mut stream = connect(server);
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn connect(server: &Server) -> TcpStream {
+    let address = server.url.strip_prefix("http://").unwrap();
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream
+}
+
+#[test]
+fn requests_and_answers_pass_as_they_are() {
+    let upstream = Scripted::start(echo);
+    let (server, tokens) = in_front_of(&upstream);
+    let _log = server.log_on_failure();
+    for (method, path, body) in [
+        ("GET", "/api/up", None),
+        ("GET", "/api/up/a/b%20c?d=e%2Ff&g", None),
+        ("POST", "/api/up/x", Some("text")),
+        ("PUT", "/api/up/x", Some("")),
+        ("PATCH", "/api/up/x", Some("{}")),
+        ("DELETE", "/api/up/x/", None),
+    ] {
+        let mut request = server.request(method, path).bearer(&tokens.access);
+        if let Some(body) = body {
+            request = request.body("text/plain", body);
+        }
+        let answer = request.header("x-custom", "kept").send().expect(200);
+        assert_eq!(answer.header("x-target"), Some(path), "{method}");
+        assert_eq!(answer.body, body.unwrap_or_default(), "{method} {path}");
+        let last = upstream.last();
+        assert_eq!(last.method, method);
+        assert_eq!(last.header("authorization"), [format!("Bearer {}", tokens.access)]);
+        assert_eq!(last.header("x-custom"), ["kept"]);
+    }
+    server.request("HEAD", "/api/up").bearer(&tokens.access).send().expect(200);
+    // What is the server's own is not the upstream's.
+    let before = upstream.received().len();
+    server.get("/api/me").bearer(&tokens.access).send().expect(200);
+    server.get("/api/upx").bearer(&tokens.access).send().expect(404);
+    assert_eq!(upstream.received().len(), before);
+}
+
+/// ED02, ED03, BF06: what only a proxy may say, what belongs to one connection, and the issuer's
+/// cookies stay at the edge; what the edge knows is said by itself.
+#[test]
+fn no_header_pretends_to_be_the_edges() {
+    let upstream = Scripted::start(echo);
+    let (server, tokens) = in_front_of(&upstream);
+    let _log = server.log_on_failure();
+    let host = server.url.strip_prefix("http://").unwrap().to_owned();
+    let answer = raw(
+        &server,
+        &format!(
+            "GET /api/up HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {}\r\n\
+             Connection: close, X-Named, Authorization\r\nX-Named: 1\r\nTE: trailers\r\n\
+             Cookie: cadence_session=x\r\nForwarded: for=192.0.2.9\r\nX-Forwarded-For: 192.0.2.9\r\n\
+             X-Forwarded-Host: evil.example\r\nX_Forwarded_Proto: https\r\nX-Real-IP: 192.0.2.9\r\n\
+             True-Client-IP: 192.0.2.9\r\nCF-Connecting-IP: 192.0.2.9\r\nX-Auth-User: root\r\n\
+             X_Auth_User: root\r\nProxy-Authorization: Basic x\r\nCadence-Edge: v1\r\n\
+             X-Original-URL: /admin\r\nX-Request-Id: mine\r\nX-Custom: kept\r\n\r\n",
+            tokens.access
+        ),
+    );
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let last = upstream.last();
+    let allowed = [
+        "authorization",
+        "x-custom",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-request-id",
+        "host",
+        "accept-encoding",
+        "user-agent",
+        "connection",
+        "content-length",
+    ];
+    for name in last.names() {
+        assert!(allowed.contains(&name.as_str()), "{name}: {last:?}");
+    }
+    assert_eq!(last.header("x-forwarded-host"), [host.as_str()]);
+    assert_eq!(last.header("x-forwarded-proto"), ["http"]);
+    assert_eq!(last.header("authorization").len(), 1);
+    assert_ne!(last.header("x-request-id"), ["mine"]);
+    // Nobody vouches for an address outside of the platform, so none is said.
+    assert!(last.header("x-forwarded-for").is_empty());
+}
+
+/// ED05, BF05: no path leads anywhere else than it says.
+#[test]
+fn no_path_leads_elsewhere() {
+    let upstream = Scripted::start(echo);
+    let (server, tokens) = in_front_of(&upstream);
+    let _log = server.log_on_failure();
+    let host = server.url.strip_prefix("http://").unwrap();
+    for path in [
+        "/api/up/../admin",
+        "/api/up/%2e%2e/admin",
+        "/api/up/.%2e/admin",
+        "/api/up/..;/admin",
+        "/api/up/%2e%2e;/admin",
+        "/api/up/..%2fadmin",
+        "/api/up/..%5cadmin",
+        "/api/up/..\\admin",
+        "/api/up//admin",
+        "/api/up/%252e%252e/admin",
+        "/api/up/%00",
+        "/api/up/%0d%0aX: y",
+        "/api/up/%zz",
+        "/api/up/a%23b",
+        "/api/up/a%3fb",
+        "/api/up%2f..%2fadmin",
+        "//api/up",
+        "/x/../api/up/../../admin",
+        "http://evil.example/api/admin",
+    ] {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\
+             Authorization: Bearer {}\r\n\r\n",
+            tokens.access
+        );
+        let answer = raw(&server, &request);
+        let status = answer.split(' ').nth(1).unwrap_or_default();
+        assert!(matches!(status, "400" | "404"), "{path}: {answer}");
+    }
+    assert!(upstream.received().is_empty(), "{:?}", upstream.received());
+    // A query is nobody's path.
+    server.get("/api/up?../../admin#x").bearer(&tokens.access).send().expect(200);
+    assert_eq!(upstream.last().target, "/api/up?../../admin");
+}
+
+#[test]
+fn what_an_upstream_says_is_passed_on_but_for_what_is_the_issuers() {
+    let upstream = Scripted::start(|received, stream| match received.target.as_str() {
+        "/api/up/redirect" => {
+            reply(stream, "302 Found", &[("location", "http://127.0.0.1:1/elsewhere")], "");
+        }
+        "/api/up/broken" => reply(stream, "500 Internal Server Error", &[], "its own affair"),
+        "/api/up/nothing" => {
+            let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n");
+        }
+        _ => reply(
+            stream,
+            "200 OK",
+            &[
+                ("set-cookie", "theme=dark; Path=/"),
+                ("set-cookie", "cadence_session=stolen; Path=/"),
+                ("set-cookie", "__Host-cadence_session=stolen; Path=/; Secure"),
+                ("cache-control", "public, max-age=600"),
+                ("access-control-allow-origin", "*"),
+                ("server", "nginx"),
+                ("via", "1.1 proxy"),
+                ("etag", "\"e\""),
+            ],
+            "hello",
+        ),
+    });
+    let (server, tokens) = in_front_of(&upstream);
+    let _log = server.log_on_failure();
+    let ask = |path: &str| server.get(path).bearer(&tokens.access).send();
+    let answer = ask("/api/up").expect(200);
+    assert_eq!(answer.headers("set-cookie"), ["theme=dark; Path=/"]);
+    assert_eq!(answer.header("cache-control"), Some("private, no-store"));
+    assert_eq!(answer.header("etag"), Some("\"e\""));
+    for name in ["server", "via", "access-control-allow-origin"] {
+        assert_eq!(answer.header(name), None, "{name}");
+    }
+    assert_eq!(ask("/api/up/redirect").location(), "http://127.0.0.1:1/elsewhere");
+    assert_eq!(upstream.last().target, "/api/up/redirect", "it was not followed");
+    ask("/api/up/nothing").expect(204);
+    let broken = raw(
+        &server,
+        &format!(
+            "GET /api/up/broken HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+             Authorization: Bearer {}\r\n\r\n",
+            tokens.access
+        ),
+    );
+    assert!(broken.starts_with("HTTP/1.1 500") && broken.ends_with("its own affair"), "{broken}");
+}
+
+#[test]
+fn an_upstream_that_is_away_is_503() {
+    let upstream = Scripted::start(|received, stream| {
+        if received.target == "/api/up/half" {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf");
+        }
+    });
+    let (server, tokens) = in_front_of(&upstream);
+    let answer = server.get("/api/up").bearer(&tokens.access).send();
+    answer.refused(503, "temporarily_unavailable");
+    assert!(answer.header("retry-after").is_some());
+    // An answer that has begun can only break off.
+    let half = server.get("/api/up/half").bearer(&tokens.access).try_send();
+    assert!(half.is_err(), "{half:?}");
+    drop(upstream);
+    server.get("/api/up").bearer(&tokens.access).send().refused(503, "temporarily_unavailable");
+}
+
+/// Both bodies are streams: each part arrives before the next one is sent.
+#[test]
+fn bodies_stream_both_ways() {
+    let (sent, arrived) = mpsc::channel::<Vec<u8>>();
+    let sent = std::sync::Mutex::new(sent);
+    let upstream = Scripted::start_raw(move |head, reader, stream| {
+        let head = head.clone();
+        if head.target == "/api/up/down" {
+            read_body(&head, reader);
+            let _ = stream.write_all(
+                b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
+                  transfer-encoding: chunked\r\n\r\n",
+            );
+            for number in 0..3 {
+                let event = format!("data: {number}\n\n");
+                let _ = stream.write_all(format!("{:x}\r\n{event}\r\n", event.len()).as_bytes());
+                std::thread::sleep(Duration::from_millis(400));
+            }
+            let _ = stream.write_all(b"0\r\n\r\n");
+        } else {
+            while let Some(chunk) = read_chunk(reader) {
+                sent.lock().unwrap().send(chunk).unwrap();
+            }
+            reply(stream, "200 OK", &[], "all");
+        }
+        head
+    });
+    let (server, tokens) = in_front_of(&upstream);
+    let _log = server.log_on_failure();
+    let head = |method: &str, path: &str, rest: &str| {
+        format!(
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+             Authorization: Bearer {}\r\n{rest}\r\n",
+            tokens.access
+        )
+    };
+
+    let mut stream = connect(&server);
+    stream.write_all(head("GET", "/api/up/down", "").as_bytes()).unwrap();
+    let began = Instant::now();
+    let mut seen = Vec::new();
+    for line in BufReader::new(&mut stream).lines().map_while(Result::ok) {
+        if line.starts_with("data:") {
+            seen.push(began.elapsed());
+        }
+    }
+    assert_eq!(seen.len(), 3);
+    assert!(seen[2] > seen[0] + Duration::from_millis(600), "they came together: {seen:?}");
+
+    let mut stream = connect(&server);
+    let rest = "Transfer-Encoding: chunked\r\nContent-Type: text/plain\r\n";
+    stream.write_all(head("POST", "/api/up/rise", rest).as_bytes()).unwrap();
+    for part in ["first", "second"] {
+        stream.write_all(format!("{:x}\r\n{part}\r\n", part.len()).as_bytes()).unwrap();
+        let chunk = arrived.recv_timeout(Duration::from_secs(5)).expect("it arrives at once");
+        assert_eq!(chunk, part.as_bytes());
+    }
+    stream.write_all(b"0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("all"), "{answer}");
+}
+
+/// More than any form may have: nothing of it is kept at the edge.
+#[test]
+fn a_large_body_passes() {
+    let upstream = Scripted::start(|received, stream| {
+        let length = received.body.len().to_string();
+        reply(stream, "200 OK", &[], &length);
+    });
+    let (server, tokens) = in_front_of(&upstream);
+    let body = vec![b'x'; 8 * 1024 * 1024];
+    let request = server.post("/api/up").bearer(&tokens.access).body("text/plain", body);
+    assert_eq!(request.send().expect(200).body, "8388608");
+}
+
+/// Browsers of registered origins may call, with what APIs need.
+#[test]
+fn preflights_are_answered_at_the_edge() {
+    let upstream = Scripted::start(echo);
+    let (server, tokens) = in_front_of(&upstream);
+    let preflight = |origin: &str| {
+        let request = server.request("OPTIONS", "/api/up/1").header("origin", origin);
+        request.header("access-control-request-method", "PATCH").send().expect(204)
+    };
+    let answer = preflight("https://spa.example");
+    assert_eq!(answer.header("access-control-allow-origin"), Some("https://spa.example"));
+    assert!(answer.header("access-control-allow-methods").unwrap().contains("PATCH"));
+    assert_eq!(answer.header("access-control-allow-credentials"), None);
+    assert_eq!(preflight("https://evil.example").header("access-control-allow-origin"), None);
+    assert!(upstream.received().is_empty());
+    let call = server.get("/api/up").bearer(&tokens.access).header("origin", "https://spa.example");
+    let answer = call.send().expect(200);
+    assert_eq!(answer.header("access-control-allow-origin"), Some("https://spa.example"));
+}
+
+/// The example API behind the gateway, and by itself: both check the same token, and both refuse it
+/// once it is revoked.
+#[test]
+fn the_example_api_checks_tokens_by_itself() {
+    let port = stack::free_port();
+    let setting = format!(
+        r#"[{{"prefix":"/api/notes","url":"http://127.0.0.1:{port}","scope":"notes:read","audience":"https://notes.example.test"}}]"#
+    );
+    let server = Server::start_tuned(|_| (), |edge| edge.set("CADENCE_UPSTREAMS", &setting));
+    let _log = server.log_on_failure();
+    let folder = tempfile::tempdir().unwrap();
+    let program = &stack::artifacts().example_api;
+    let _api = stack::start_api(program, &server.url, port, &folder.path().join("api.log"));
+    crate::server::until("the API listens", || {
+        std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+    });
+    let token = |scope: &str| {
+        let form = [
+            ("grant_type", "password"),
+            ("username", crate::oauth::ALICE),
+            ("password", crate::oauth::ALICES_PASSWORD),
+            ("scope", scope),
+        ];
+        let request = server.post("/oauth2/token").basic("demo-cli", "demo-cli-secret");
+        Tokens::of(&request.form(&form).send())
+    };
+    let tokens = token("notes:read notes:write offline_access");
+    let direct = format!("http://127.0.0.1:{port}");
+    for url in [&server.url, &direct] {
+        let ask = |method: &str, path: &str| {
+            crate::http::Request::new(method, format!("{url}{path}")).bearer(&tokens.access)
+        };
+        let note =
+            ask("POST", "/api/notes").body("application/json", r#"{"text":"buy milk"}"#).send();
+        assert!(matches!(note.status, 200 | 201), "{note:?}");
+        assert!(ask("GET", "/api/notes").send().expect(200).body.contains("buy milk"));
+        let events = ask("GET", "/api/notes/events").send().expect(200);
+        assert!(events.body.matches("data:").count() >= 3, "{events:?}");
+        let absent = crate::http::Request::new("GET", format!("{url}/api/notes")).send();
+        absent.expect(401);
+        let bare = WEB.tokens(&server, "openid");
+        let other =
+            crate::http::Request::new("GET", format!("{url}/api/notes")).bearer(&bare.access);
+        other.send().expect(401);
+    }
+    let revoke = server.post("/oauth2/revoke").basic("demo-cli", "demo-cli-secret");
+    revoke.form(&[("token", &tokens.refresh)]).send().expect(200);
+    for url in [&server.url, &direct] {
+        crate::server::until("the revocation is seen", || {
+            let ask = crate::http::Request::new("GET", format!("{url}/api/notes"));
+            ask.bearer(&tokens.access).send().status == 401
+        });
+    }
+}
