@@ -36,7 +36,15 @@ fn raw(server: &Server, request: &str) -> String {
     let mut stream = connect(server);
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
+    let mut byte = [0];
+    while !answer.ends_with(b"\r\n\r\n") && stream.read_exact(&mut byte).is_ok() {
+        answer.extend(byte);
+    }
+    let head = String::from_utf8_lossy(&answer).to_lowercase();
+    let length = head.split_once("content-length: ").and_then(|(_, rest)| rest.lines().next());
+    let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+    let _ = stream.read_exact(&mut body);
+    answer.extend(body);
     String::from_utf8_lossy(&answer).into_owned()
 }
 
@@ -152,7 +160,6 @@ fn no_path_leads_elsewhere() {
         "/api/up%2f..%2fadmin",
         "//api/up",
         "/x/../api/up/../../admin",
-        "http://evil.example/api/admin",
     ] {
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\
@@ -188,6 +195,8 @@ fn what_an_upstream_says_is_passed_on_but_for_what_is_the_issuers() {
                 ("set-cookie", "__Host-cadence_session=stolen; Path=/; Secure"),
                 ("cache-control", "public, max-age=600"),
                 ("access-control-allow-origin", "*"),
+                ("clear-site-data", "\"*\""),
+                ("vary", "Accept"),
                 ("server", "nginx"),
                 ("via", "1.1 proxy"),
                 ("etag", "\"e\""),
@@ -197,25 +206,36 @@ fn what_an_upstream_says_is_passed_on_but_for_what_is_the_issuers() {
     });
     let (server, tokens) = in_front_of(&upstream);
     let _log = server.log_on_failure();
-    let ask = |path: &str| server.get(path).bearer(&tokens.access).send();
-    let answer = ask("/api/up").expect(200);
-    assert_eq!(answer.headers("set-cookie"), ["theme=dark; Path=/"]);
-    assert_eq!(answer.header("cache-control"), Some("private, no-store"));
-    assert_eq!(answer.header("etag"), Some("\"e\""));
-    for name in ["server", "via", "access-control-allow-origin"] {
-        assert_eq!(answer.header(name), None, "{name}");
+    // These answers are the upstream's own, so they are looked at as they come.
+    let ask = |path: &str| {
+        let host = "Host: x\r\nConnection: close";
+        raw(
+            &server,
+            &format!(
+                "GET {path} HTTP/1.1\r\n{host}\r\nAuthorization: Bearer {}\r\n\r\n",
+                tokens.access
+            ),
+        )
+    };
+    let header = |answer: &str, name: &str| -> Vec<String> {
+        let same = |line: &&str| line.to_lowercase().starts_with(&format!("{name}: "));
+        let lines = answer.lines().filter(same);
+        lines.filter_map(|line| Some(line.split_once(": ")?.1.to_owned())).collect()
+    };
+    let answer = ask("/api/up");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello"), "{answer}");
+    assert_eq!(header(&answer, "set-cookie"), ["theme=dark; Path=/"], "{answer}");
+    assert_eq!(header(&answer, "cache-control"), ["private, no-store"]);
+    assert_eq!(header(&answer, "etag"), ["\"e\""]);
+    assert_eq!(header(&answer, "vary").join(", ").to_lowercase(), "accept, origin");
+    for name in ["server", "via", "access-control-allow-origin", "clear-site-data"] {
+        assert!(header(&answer, name).is_empty(), "{name}: {answer}");
     }
-    assert_eq!(ask("/api/up/redirect").location(), "http://127.0.0.1:1/elsewhere");
+    let redirect = ask("/api/up/redirect");
+    assert_eq!(header(&redirect, "location"), ["http://127.0.0.1:1/elsewhere"], "{redirect}");
     assert_eq!(upstream.last().target, "/api/up/redirect", "it was not followed");
-    ask("/api/up/nothing").expect(204);
-    let broken = raw(
-        &server,
-        &format!(
-            "GET /api/up/broken HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
-             Authorization: Bearer {}\r\n\r\n",
-            tokens.access
-        ),
-    );
+    assert!(ask("/api/up/nothing").starts_with("HTTP/1.1 204"));
+    let broken = ask("/api/up/broken");
     assert!(broken.starts_with("HTTP/1.1 500") && broken.ends_with("its own affair"), "{broken}");
 }
 
@@ -243,9 +263,8 @@ fn bodies_stream_both_ways() {
     let (sent, arrived) = mpsc::channel::<Vec<u8>>();
     let sent = std::sync::Mutex::new(sent);
     let upstream = Scripted::start_raw(move |head, reader, stream| {
-        let head = head.clone();
         if head.target == "/api/up/down" {
-            read_body(&head, reader);
+            read_body(head, reader);
             let _ = stream.write_all(
                 b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
                   transfer-encoding: chunked\r\n\r\n",
@@ -262,7 +281,6 @@ fn bodies_stream_both_ways() {
             }
             reply(stream, "200 OK", &[], "all");
         }
-        head
     });
     let (server, tokens) = in_front_of(&upstream);
     let _log = server.log_on_failure();

@@ -57,11 +57,12 @@ fn who_sends_too_many_forms_or_token_requests_is_told_to_wait() {
     let page = browser.authorize(&WEB.authorization("openid").query()).expect(200);
     let form = Form::of(&page).with("username", ALICE).with("password", "");
     let mut told = Vec::new();
-    for _ in 0..40 {
+    // The platform counts by the minute of the clock, and this may take place in two of them.
+    for _ in 0..70 {
         told.push(browser.submit(&form));
     }
     let limited: Vec<_> = told.iter().filter(|answer| answer.status == 429).collect();
-    assert!((5..=20).contains(&limited.len()), "{} of 40 were limited", limited.len());
+    assert!((10..=40).contains(&limited.len()), "{} of 70 were limited", limited.len());
     for answer in &limited {
         answer.is_page(429);
         assert_eq!(answer.header("retry-after"), Some("60"));
@@ -74,7 +75,7 @@ fn who_sends_too_many_forms_or_token_requests_is_told_to_wait() {
     }
     let before = server.asked_of_origin();
     let mut limited = 0;
-    for _ in 0..400 {
+    for _ in 0..700 {
         let form = [("grant_type", "password"), ("username", "nobody"), ("password", "x")];
         let answer = WEB.sign(server.post("/oauth2/token"), &form).send();
         match answer.status {
@@ -86,6 +87,7 @@ fn who_sends_too_many_forms_or_token_requests_is_told_to_wait() {
             _ => answer.refused(400, "unauthorized_client"),
         }
     }
-    assert!(limited >= 80, "{limited} of 400 were limited");
-    assert!(server.asked_of_origin() - before <= 320, "the rest never reached the origin");
+    assert!((100..=400).contains(&limited), "{limited} of 700 were limited");
+    let reached = server.asked_of_origin() - before;
+    assert_eq!(reached, 700 - limited, "the rest never reached the origin");
 }

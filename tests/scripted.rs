@@ -40,17 +40,26 @@ impl Scripted {
     pub(crate) fn start(
         answer: impl Fn(&Received, &mut TcpStream) + Send + Sync + 'static,
     ) -> Self {
-        Self::start_raw(move |head, reader, stream| {
+        Self::begin(move |list, head, reader, stream| {
             let mut received = head.clone();
             received.body = read_body(head, reader);
+            list.lock().unwrap().push(received.clone());
             answer(&received, stream);
-            received
         })
     }
 
-    /// Starts a server whose script reads the body by itself, and says what it has received.
+    /// Starts a server whose script reads the body by itself; only heads are noted.
     pub(crate) fn start_raw(
-        script: impl Fn(&Received, &mut BufReader<TcpStream>, &mut TcpStream) -> Received
+        script: impl Fn(&Received, &mut BufReader<TcpStream>, &mut TcpStream) + Send + Sync + 'static,
+    ) -> Self {
+        Self::begin(move |list, head, reader, stream| {
+            list.lock().unwrap().push(head.clone());
+            script(head, reader, stream);
+        })
+    }
+
+    fn begin(
+        script: impl Fn(&Mutex<Vec<Received>>, &Received, &mut BufReader<TcpStream>, &mut TcpStream)
         + Send
         + Sync
         + 'static,
@@ -71,8 +80,7 @@ impl Scripted {
                     let mut stream = stream;
                     // One request for each connection: what is left of it says nothing.
                     if let Some(head) = read_head(&mut reader) {
-                        let whole = script(&head, &mut reader, &mut stream);
-                        received.lock().unwrap().push(whole);
+                        script(&received, &head, &mut reader, &mut stream);
                     }
                     let _ = stream.shutdown(Shutdown::Both);
                 });

@@ -293,7 +293,8 @@ fn is_expected(endpoint: Endpoint, status: u16, content_type: &str, is_empty: bo
     let is_json = essence.eq_ignore_ascii_case("application/json");
     let is_html = essence.eq_ignore_ascii_case("text/html");
     if endpoint.is_page() {
-        return is_html || (status != 503 && (is_json || is_empty));
+        let is_redirect = is_empty && matches!(status, 302 | 303);
+        return is_html || is_redirect || (status != 503 && is_json);
     }
     let may_be_empty = match endpoint {
         Endpoint::Revoke | Endpoint::ApiLogout => true,
@@ -325,6 +326,7 @@ mod tests {
             (Authorize, 405, "application/json", false, true),
             (Authorize, 503, "text/html; charset=utf-8", false, true),
             (Authorize, 503, "application/json", false, false),
+            (Authorize, 200, "", true, false),
             (Authorize, 200, "text/plain", false, false),
         ] {
             assert_eq!(

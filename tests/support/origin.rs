@@ -89,12 +89,12 @@ impl Origin {
     /// When it does not start.
     pub fn restart(&mut self) {
         self.kill();
-        let OriginSettings { program, environment, port, .. } = &self.settings;
+        let OriginSettings { program, environment, admin_port, .. } = &self.settings;
         let process =
             Process::start(program, &[OsStr::new("serve")], environment, &self.log, Ending::Kill);
         wait_until("the origin", Duration::from_secs(15), || {
             assert!(process.runs(), "the origin has ended:\n{}", process.log());
-            get(*port, "/healthz").is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
+            get(*admin_port, "/healthz").is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
         });
         self.process = Some(process);
     }
@@ -218,14 +218,23 @@ impl Origin {
     /// their method and status.
     #[must_use]
     pub fn requests(&self, route: Option<&str>) -> u64 {
-        let labels = route.map(|route| format!("route=\"{route}\"")).unwrap_or_default();
-        self.metrics()
-            .lines()
-            .filter(|line| {
-                line.starts_with("cadence_http_requests_total{") && line.contains(&labels)
-            })
-            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok())
-            .sum()
+        self.requests_where(|known| route.is_none_or(|route| route == known))
+    }
+
+    /// Counts the requests that have reached this origin at the routes that `counts` names, all at
+    /// the same moment.
+    ///
+    /// # Panics
+    /// When the admin listener does not answer.
+    #[must_use]
+    pub fn requests_where(&self, counts: impl Fn(&str) -> bool) -> u64 {
+        let of_line = |line: &str| {
+            let labels = line.strip_prefix("cadence_http_requests_total{")?;
+            let route = labels.split_once("route=\"")?.1.split('"').next()?;
+            let count = labels.rsplit_once(' ')?.1.parse::<u64>().ok()?;
+            counts(route).then_some(count)
+        };
+        self.metrics().lines().filter_map(of_line).sum()
     }
 }
 
