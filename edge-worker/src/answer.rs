@@ -154,6 +154,20 @@ impl Answer {
         self.headers.push((name.into(), value.into()));
     }
 
+    /// Says that the answer depends on a request header, beside those that it depends on already.
+    #[must_use]
+    pub(crate) fn varies_by(self, header: &str) -> Self {
+        let known = self.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Vary"));
+        let known: Vec<&str> = known.map(|(_, value)| value.as_ref()).collect();
+        let known = known.join(", ");
+        let mut names = known.split(',').map(str::trim);
+        if names.any(|name| name == "*" || name.eq_ignore_ascii_case(header)) {
+            return self;
+        }
+        let value = if known.is_empty() { header.to_owned() } else { format!("{known}, {header}") };
+        self.with("Vary", value)
+    }
+
     /// Takes the body away, for `HEAD`.
     #[must_use]
     pub(crate) fn without_body(mut self) -> Self {

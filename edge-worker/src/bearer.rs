@@ -5,23 +5,20 @@ use std::collections::HashMap;
 use std::mem;
 use std::rc::Rc;
 
-use serde::de::DeserializeOwned;
 use shared::bearer::{self, BearerCredentials};
 use shared::claims::AccessToken;
+use shared::client::ClientId;
 use shared::endpoint::Endpoint;
 use shared::error::OAuthError;
-use shared::jwt::{Typ, UntrustedJwt, Verified};
+use shared::jwt::{Typ, UntrustedJwt};
 use shared::secret::Sha256Digest;
 use shared::status_list::{StatusIndex, VALID};
 use shared::time::UnixTime;
 
 use crate::answer::{Answer, Refusal};
 use crate::incoming::Incoming;
-use crate::snapshot::{self, Keys, PublishedList};
-use crate::{Edge, origin, webcrypto};
-
-/// How long an unknown `kid` does not make the edge ask for keys again, milliseconds.
-const KEYS_AGAIN_IN_MS: u64 = 10_000;
+use crate::snapshot::{self, Keys, NotVerified, PublishedList};
+use crate::{Edge, clients, origin};
 
 /// How many verified tokens one generation remembers; there are two.
 const REMEMBERED: usize = 2_048;
@@ -57,7 +54,8 @@ pub(crate) async fn answer(
 /// Lets a request through whose access token is good, as far as can be told without its row.
 ///
 /// Checks, in order: credentials, the JWT's header, its key, its signature, its claims
-/// ([`AccessToken::validate`]), the audience, the scope, the status that is published for it.
+/// ([`AccessToken::validate`]), the audience, the scope, its client, the status that is published for
+/// it. **Does NOT** tell whether its user was disabled since: that ends what is issued, not what was.
 ///
 /// # Errors
 /// A Bearer challenge; [`Refusal::Unavailable`] when keys or statuses are not known and the origin
@@ -75,17 +73,20 @@ pub(crate) async fn check(
         Err(error) => return Err(refuse(Some(error))),
     };
     let invalid = || refuse(Some(OAuthError::invalid_token()));
-    let token = match verify(edge, text, incoming.now).await {
-        Ok(token) => token,
+    let verified = match verify(edge, text, incoming.now).await {
+        Ok(verified) => verified,
         Err(NotVerified::Refused) => return Err(invalid()),
         Err(NotVerified::Unknown(refusal)) => return Err(refusal),
     };
+    let token = &verified.token;
     if !token.claims.aud.contains(wanted.audience) {
         return Err(invalid());
     }
     if wanted.scope.is_some_and(|scope| !token.claims.scope.contains(scope)) {
         return Err(refuse(Some(bearer::insufficient_scope())));
     }
+    let client_id = ClientId::parse(&token.claims.client_id).map_err(|_| invalid())?;
+    clients::check(edge, &client_id, |client| client.map(|_| ()).ok_or_else(invalid)).await?;
     if is_revoked(edge, &token.status).await? { Err(invalid()) } else { Ok(()) }
 }
 
@@ -108,59 +109,38 @@ async fn is_revoked(edge: &Edge, status: &StatusIndex) -> Result<bool, Refusal> 
     Ok(status != Some(VALID))
 }
 
-/// Why a token is not known to be good.
-pub(crate) enum NotVerified {
-    /// It is not good.
-    Refused,
-    /// It may be, but that cannot be told now.
-    Unknown(Refusal),
-}
-
 /// Returns an access token that this issuer has signed and that has not expired. Each is verified
-/// once; its status is another matter.
-async fn verify(edge: &Edge, text: &str, now: UnixTime) -> Result<Rc<AccessToken>, NotVerified> {
+/// once, as long as its key is published; its status is another matter.
+async fn verify(edge: &Edge, text: &str, now: UnixTime) -> Result<Rc<VerifiedToken>, NotVerified> {
     let digest = Sha256Digest::of(text.as_bytes());
-    if let Some(token) = VERIFIED.with_borrow(|verified| verified.find(&digest, now)) {
-        return Ok(token);
+    if let Some(verified) = VERIFIED.with_borrow(|verified| verified.find(&digest, now)) {
+        let keys = snapshot::current::<Keys>(edge, &()).await.map_err(NotVerified::Unknown)?;
+        if keys.set.has(&verified.kid) {
+            return Ok(verified);
+        }
     }
     let jwt = UntrustedJwt::parse(text, Typ::AccessToken).map_err(|_| NotVerified::Refused)?;
-    let verified = signed_by_issuer(edge, &jwt).await?;
+    let signed = snapshot::signed_by_issuer(edge, &jwt).await?;
     let issuer = &edge.config.issuer;
-    let token = AccessToken::validate(verified, issuer, issuer.as_str(), now)
+    let token = AccessToken::validate(signed, issuer, issuer.as_str(), now)
         .map_err(|_| NotVerified::Refused)?;
-    let token = Rc::new(token);
-    VERIFIED.with_borrow_mut(|verified| verified.put(&digest, Rc::clone(&token)));
-    Ok(token)
+    let verified = Rc::new(VerifiedToken { token, kid: jwt.kid().to_owned() });
+    VERIFIED.with_borrow_mut(|known| known.put(&digest, Rc::clone(&verified)));
+    Ok(verified)
 }
 
-/// Returns the claims of a JWT that a published key has signed.
-///
-/// Does NOT look at the claims.
-pub(crate) async fn signed_by_issuer<T: DeserializeOwned>(
-    edge: &Edge,
-    jwt: &UntrustedJwt<'_>,
-) -> Result<Verified<T>, NotVerified> {
-    let keys = keys(edge, jwt.kid()).await.map_err(NotVerified::Unknown)?;
-    let key = keys.set.find(jwt.kid(), jwt.alg()).ok_or(NotVerified::Refused)?;
-    let verdict = webcrypto::verify(jwt, key, &keys.set).await.map_err(NotVerified::Unknown)?;
-    jwt.accept(key, verdict).map_err(|_| NotVerified::Refused)
-}
-
-/// Returns the keys; asks for new ones, once in a while, when `kid` is not among them.
-async fn keys(edge: &Edge, kid: &str) -> Result<Rc<Keys>, Refusal> {
-    let keys = snapshot::current::<Keys>(edge, &()).await?;
-    if keys.set.has(kid) {
-        return Ok(keys);
-    }
-    snapshot::renew::<Keys>(edge, &(), KEYS_AGAIN_IN_MS).await
+/// A token that was verified, and the key that has signed it.
+struct VerifiedToken {
+    token: AccessToken,
+    kid: String,
 }
 
 /// Tokens that were verified, by the digest of the whole token. Nothing else enters, so a flood of
 /// forged tokens pushes nothing out. When the young generation is full, it becomes the old one.
 #[derive(Default)]
 struct VerifiedTokens {
-    young: HashMap<[u8; 32], Rc<AccessToken>>,
-    old: HashMap<[u8; 32], Rc<AccessToken>>,
+    young: HashMap<[u8; 32], Rc<VerifiedToken>>,
+    old: HashMap<[u8; 32], Rc<VerifiedToken>>,
 }
 
 thread_local! {
@@ -168,12 +148,12 @@ thread_local! {
 }
 
 impl VerifiedTokens {
-    fn find(&self, digest: &Sha256Digest, now: UnixTime) -> Option<Rc<AccessToken>> {
+    fn find(&self, digest: &Sha256Digest, now: UnixTime) -> Option<Rc<VerifiedToken>> {
         let token = self.young.get(digest.as_bytes()).or_else(|| self.old.get(digest.as_bytes()));
-        token.filter(|token| now < token.expires_at).cloned()
+        token.filter(|verified| now < verified.token.expires_at).cloned()
     }
 
-    fn put(&mut self, digest: &Sha256Digest, token: Rc<AccessToken>) {
+    fn put(&mut self, digest: &Sha256Digest, token: Rc<VerifiedToken>) {
         if self.young.len() >= REMEMBERED {
             self.old = mem::take(&mut self.young);
         }
@@ -195,11 +175,11 @@ mod tests {
         Sha256Digest::of(number.to_string().as_bytes())
     }
 
-    fn token(expires_at: u64) -> Rc<AccessToken> {
+    fn token(expires_at: u64) -> Rc<VerifiedToken> {
         let issuer = Issuer::parse("https://id.example").unwrap();
         let status = StatusIndex { list: StatusListId::from_bytes([3; 16]), idx: 4 };
         let jti = Jti { grant_id: GrantId::from_bytes([3; 16]), number: 1 };
-        Rc::new(AccessToken {
+        let token = AccessToken {
             claims: AccessTokenClaims {
                 iss: issuer.as_str().to_owned(),
                 sub: "u1".to_owned(),
@@ -214,7 +194,8 @@ mod tests {
             status,
             expires_at: UnixTime::from_secs(expires_at),
             issued_at: UnixTime::from_secs(0),
-        })
+        };
+        Rc::new(VerifiedToken { token, kid: "k1".to_owned() })
     }
 
     #[test]

@@ -112,11 +112,20 @@ impl Config {
             text("CADENCE_EDGE_SECRET")
                 .filter(|secret| secret.len() >= SECRET_LEN)
                 .ok_or(bad("CADENCE_EDGE_SECRET", "at least 24 bytes, the same as the origin's"))?;
-        if edge_secret == DEVELOPMENT_EDGE_SECRET && !issuer.is_loopback_http() {
-            return Err(bad(
-                "CADENCE_EDGE_SECRET",
-                "a secret of its own: the one of development is known to everybody",
-            ));
+        let second = text("CADENCE_EDGE_SECRET_SECOND");
+        if second.as_ref().is_some_and(|secret| secret.len() < SECRET_LEN) {
+            return Err(bad("CADENCE_EDGE_SECRET_SECOND", "at least 24 bytes, as the origin's"));
+        }
+        let both = [
+            ("CADENCE_EDGE_SECRET", Some(&edge_secret)),
+            ("CADENCE_EDGE_SECRET_SECOND", second.as_ref()),
+        ];
+        for (key, secret) in both {
+            let is_known = secret.is_some_and(|secret| secret == DEVELOPMENT_EDGE_SECRET);
+            if is_known && !issuer.is_loopback_http() {
+                let takes = "a secret of its own: the one of development is known to everybody";
+                return Err(bad(key, takes));
+            }
         }
         let cors_origins = cors_origins(&text("CADENCE_CORS_ORIGINS").unwrap_or_default()).ok_or(
             bad("CADENCE_CORS_ORIGINS", "browser origins (https://host[:port]) between commas"),
@@ -129,10 +138,6 @@ impl Config {
         };
         let metadata = serde_json::to_string(&ProviderMetadata::new(&issuer))
             .map_err(|_| bad("CADENCE_ISSUER", "an issuer that JSON can hold"))?;
-        let second = text("CADENCE_EDGE_SECRET_SECOND");
-        if second.as_ref().is_some_and(|secret| secret.len() < SECRET_LEN) {
-            return Err(bad("CADENCE_EDGE_SECRET_SECOND", "at least 24 bytes, as the origin's"));
-        }
         let keys = EdgeKeys::derive(edge_secret.as_bytes(), second.as_deref().map(str::as_bytes));
         let upstreams = upstreams(&text("CADENCE_UPSTREAMS").unwrap_or_default())
             .map_err(|takes| bad("CADENCE_UPSTREAMS", takes))?;
@@ -300,5 +305,8 @@ mod tests {
             ("CADENCE_EDGE_SECRET", "a secret that nobody else knows"),
         ];
         assert!(parse(&own).is_ok());
+        let second = ("CADENCE_EDGE_SECRET_SECOND", DEVELOPMENT_EDGE_SECRET);
+        let refused = parse(&[own[0], own[1], second]).err().map(|bad| bad.key);
+        assert_eq!(refused, Some("CADENCE_EDGE_SECRET_SECOND"));
     }
 }

@@ -21,7 +21,7 @@ const ANSWER_BEGINS_IN_MS: i32 = 60_000;
 /// Request headers that stay here: those of one connection (RFC 9110 §7.6.1), those that only a
 /// proxy may say, and cookies, which are the issuer's. Names are in lower case; `_` counts as `-`,
 /// because many servers take one for the other.
-const NOT_UP: [&str; 22] = [
+const NOT_UP: [&str; 29] = [
     "connection",
     "keep-alive",
     "proxy-authenticate",
@@ -42,15 +42,32 @@ const NOT_UP: [&str; 22] = [
     "x-client-ip",
     "x-real-ip",
     "x-cluster-client-ip",
+    "x-rewrite-url",
+    "x-webauth-user",
+    "remote-user",
+    "x-remote-user",
+    "x-host",
+    "x-scheme",
+    "x-http-method-override",
     "x-request-id",
     "cadence-edge",
 ];
 
 /// Beginnings of names that only a proxy, or the platform, may say.
-const NOT_UP_PREFIXES: [&str; 5] = ["x-forwarded", "x-original", "x-auth", "x-user", "cf-"];
+const NOT_UP_PREFIXES: [&str; 8] = [
+    "x-forwarded",
+    "x-original",
+    "x-auth",
+    "x-user",
+    "x-client-cert",
+    "x-ssl-client",
+    "x-envoy",
+    "cf-",
+];
 
-/// Response headers that stay here: those of one connection, and what the edge says itself.
-const NOT_DOWN: [&str; 12] = [
+/// Response headers that stay here: those of one connection, what the edge says itself, and what
+/// speaks for the whole host, which is the issuer's.
+const NOT_DOWN: [&str; 18] = [
     "connection",
     "keep-alive",
     "proxy-authenticate",
@@ -63,6 +80,12 @@ const NOT_DOWN: [&str; 12] = [
     "x-request-id",
     "set-cookie",
     "strict-transport-security",
+    "clear-site-data",
+    "nel",
+    "report-to",
+    "reporting-endpoints",
+    "alt-svc",
+    "accept-ch",
 ];
 
 /// Hands a request to an upstream, when its access token is good for that.
@@ -71,7 +94,8 @@ const NOT_DOWN: [&str; 12] = [
 /// Both bodies are passed on as they come. **Does NOT** follow redirects, and does NOT try again.
 ///
 /// # Errors
-/// `invalid_request` for a path that can be read in two ways; a Bearer challenge; unavailable, and
+/// `invalid_request` for a path that can be read in two ways, and for a body where there is none to
+/// be; a Bearer challenge; unavailable, and
 /// 504 when the upstream's answer does not begin in time.
 pub(crate) async fn answer(
     edge: &Edge,
@@ -81,6 +105,9 @@ pub(crate) async fn answer(
 ) -> Result<Answer, Refusal> {
     if !is_plain(route::split(&incoming.target).0) {
         return Err(OAuthError::invalid_request("the path is malformed").into());
+    }
+    if matches!(incoming.method.as_str(), "GET" | "HEAD") && request.body().is_some() {
+        return Err(OAuthError::invalid_request("this method has no body").into());
     }
     let wanted = Wanted { audience: &upstream.audience, scope: upstream.scope.as_deref() };
     bearer::check(edge, incoming, wanted).await?;
@@ -148,12 +175,13 @@ fn prepare(
 /// Passes an upstream's answer on: whatever it says is its own, but for the cookies of the issuer.
 fn pass_down(edge: &Edge, response: &Response) -> Result<Answer, JsValue> {
     let status = response.status();
-    // A redirect that was not followed arrives whole; an opaque one has status 0.
-    if status == 0 {
-        return Err("the answer is opaque".into());
+    // A redirect that was not followed arrives whole; an opaque one has status 0. The platform
+    // passes no others on than these.
+    if !(200..=599).contains(&status) {
+        return Err(format!("the status is {status}").into());
     }
     // These have no body, and the platform takes none for them.
-    let is_bodyless = matches!(status, 101 | 204 | 205 | 304);
+    let is_bodyless = matches!(status, 204 | 205 | 304);
     let body = response.body().filter(|_| !is_bodyless).map_or(Body::Empty, Body::Stream);
     let mut answer = Answer::new(status, body);
     for (name, value) in pairs(&response.headers()) {
@@ -186,15 +214,16 @@ fn sets(cookie: &str, own: &str) -> bool {
 }
 
 /// Tells whether a path means the same to everybody who reads it: no segment that climbs, is empty,
-/// or hides a separator, however often it is decoded.
+/// has parameters or hides a separator, however often it is decoded; and nothing encoded that could
+/// stand there as it is, so that a prefix is compared with what an upstream will read (RFC 3986
+/// §2.3, §6.2.2.2).
 fn is_plain(path: &str) -> bool {
     let is_plain_segment = |segment: &str| {
         let Some(decoded) = decode(segment) else { return false };
-        let name = decoded.split(|byte| *byte == b';').next().unwrap_or_default();
         let hides = |byte: &u8| {
-            matches!(*byte, b'/' | b'\\' | b'%' | b'#' | b'?') || byte.is_ascii_control()
+            matches!(*byte, b'/' | b'\\' | b'%' | b'#' | b'?' | b';') || byte.is_ascii_control()
         };
-        !matches!(name, b"." | b".." | b"") && !decoded.iter().any(hides)
+        !matches!(decoded.as_slice(), b"." | b".." | b"") && !decoded.iter().any(hides)
     };
     let Some(segments) = path.strip_prefix('/') else { return false };
     // One slash at the end is a path of its own.
@@ -202,7 +231,8 @@ fn is_plain(path: &str) -> bool {
     segments.split('/').all(is_plain_segment)
 }
 
-/// Decodes percent-encoded octets, once; `None` for a `%` that begins none.
+/// Decodes percent-encoded octets, once; `None` for a `%` that begins none, or encodes an unreserved
+/// character.
 fn decode(segment: &str) -> Option<Vec<u8>> {
     let mut bytes = segment.bytes();
     let mut decoded = Vec::with_capacity(segment.len());
@@ -213,7 +243,11 @@ fn decode(segment: &str) -> Option<Vec<u8>> {
         }
         let mut digit = || char::from(bytes.next()?).to_digit(16);
         let octet = digit()? * 16 + digit()?;
-        decoded.push(u8::try_from(octet).ok()?);
+        let octet = u8::try_from(octet).ok()?;
+        if octet.is_ascii_alphanumeric() || b"-._~".contains(&octet) {
+            return None;
+        }
+        decoded.push(octet);
     }
     Some(decoded)
 }
@@ -263,9 +297,14 @@ impl Deadline {
     }
 
     /// Lets the request go on; tells whether it was ended.
-    fn end(&self) -> bool {
-        platform::global().clear_timeout_with_handle(self.timer);
+    fn end(self) -> bool {
         self.controller.signal().aborted()
+    }
+}
+
+impl Drop for Deadline {
+    fn drop(&mut self) {
+        platform::global().clear_timeout_with_handle(self.timer);
     }
 }
 
@@ -276,7 +315,7 @@ mod tests {
     #[test]
     fn a_path_is_plain_or_refused() {
         for path in
-            ["/api/notes", "/api/notes/", "/api/notes/1", "/api/n%C3%A4mes/a%20b", "/a;v=1/b"]
+            ["/api/notes", "/api/notes/", "/api/notes/1", "/api/n%C3%A4mes/a%20b", "/api/a:b@c"]
         {
             assert!(is_plain(path), "{path}");
         }
@@ -300,6 +339,10 @@ mod tests {
             "/api/%zz",
             "/api/%",
             "/api/%23x",
+            "/api/%61dmin",
+            "/api/%7Euser",
+            "/api/a;v=1/b",
+            "/api/;/admin",
             "/api/%3Fx",
             "/api/notes//",
         ] {
@@ -334,6 +377,15 @@ mod tests {
             "X-Auth-User",
             "X_Auth_User",
             "X-User",
+            "X-WebAuth-User",
+            "Remote-User",
+            "remote_user",
+            "X-Remote-User",
+            "X-Rewrite-URL",
+            "X-Client-Cert-Chain",
+            "X-SSL-Client-Verify",
+            "X-Envoy-Original-Path",
+            "X-HTTP-Method-Override",
             "Cadence-Edge",
             "cadence_edge",
         ] {
@@ -358,7 +410,10 @@ mod tests {
         for name in ["Content-Type", "ETag", "Location", "Cache-Control", "WWW-Authenticate"] {
             assert!(goes_down(name), "{name}");
         }
-        for name in ["Server", "Via", "Connection", "Set-Cookie", "Access-Control-Allow-Origin"] {
+        for name in ["Server", "Via", "Connection", "Set-Cookie", "Access-Control-Allow-Origin"]
+            .into_iter()
+            .chain(["Clear-Site-Data", "NEL", "Report-To", "Alt-Svc", "Accept-CH"])
+        {
             assert!(!goes_down(name), "{name}");
         }
     }

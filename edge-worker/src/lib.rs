@@ -1,8 +1,9 @@
 //! The door: opens envelopes, asks `shared`, forwards to the origin.
 //!
-//! It answers by itself what needs no state (discovery, keys, preflights, refusals) and changes
-//! none: the origin checks again whatever is let through, so a bug or an old snapshot here can
-//! refuse too much, but never grant anything.
+//! It answers by itself what needs no state of its own, and changes none: sign-ins begin here, and
+//! what proves nothing ends here. Codes, tokens and sessions are the origin's alone to give, and it
+//! checks again whatever is let through to it. Only requests to upstreams are admitted here, by a
+//! signature and a published status.
 //!
 //! `route`, and the decisions in the other rooms, are pure. `origin` alone speaks to the outside,
 //! `platform` alone reads clock and randomness, `config` alone the bindings. Nothing panics: a
@@ -218,7 +219,7 @@ fn preflight(rule: CorsRule, methods: &'static str) -> Answer {
 /// When the clients are not known, because the origin is away, the origins of the settings are.
 async fn with_cors(edge: &Edge, answer: Answer, rule: CorsRule, origin: Option<String>) -> Answer {
     let answer = match rule {
-        CorsRule::Registered => answer.with("Vary", "Origin"),
+        CorsRule::Registered => answer.varies_by("Origin"),
         CorsRule::Anyone | CorsRule::Never => answer,
     };
     let clients = match rule {

@@ -11,6 +11,7 @@ use wasm_bindgen_futures::JsFuture;
 use worker::Env;
 
 use crate::answer::Refusal;
+use crate::platform;
 
 /// The longest period that the platform's limiters count in, seconds: after it anybody may try
 /// again.
@@ -34,22 +35,26 @@ impl Limiters {
     pub(crate) fn of(env: &Env) -> Self {
         let limiter = |name: &str| {
             let binding = Reflect::get(env, &name.into()).ok()?;
+            if !binding.is_undefined() && !binding.is_object() {
+                platform::log(&format!("the binding {name} is no rate limiter"));
+            }
             binding.dyn_into::<Object>().ok().map(Limiter)
         };
         Self { login: limiter("LOGIN_LIMIT"), token: limiter("TOKEN_LIMIT") }
     }
 }
 
-/// Counts a request of an address, IPv6 by its /64.
+/// Counts a request of a network (an IPv4 address, or an IPv6 /64) with `client_id`.
 ///
 /// # Errors
 /// Status 429 when there were too many lately.
 pub(crate) async fn check(
     limiter: Option<&Limiter>,
     address: Option<IpAddr>,
+    client_id: &str,
 ) -> Result<(), Refusal> {
     let (Some(limiter), Some(address)) = (limiter, address) else { return Ok(()) };
-    match limiter.limit(&network(address)).await {
+    match limiter.limit(&format!("{} {client_id}", network(address))).await {
         Ok(outcome) if outcome == JsValue::FALSE => {
             Err(Refusal::from(OAuthError::too_many_attempts()))
         }

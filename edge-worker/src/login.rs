@@ -12,8 +12,8 @@ use crate::{Edge, clients, limiter, origin};
 
 /// Shows the login page of a transaction; or forwards its form.
 ///
-/// Checks of a form, in order: how often the address has sent one, where it was sent from, the
-/// transaction, its `csrf` value, that nothing is missing.
+/// Checks of a form, in order: where it was sent from, the transaction, its `csrf` value, how often
+/// the network has sent one, that nothing is missing.
 /// **Does NOT** check the password, nor tell whether the transaction was completed: the origin
 /// does.
 ///
@@ -26,12 +26,12 @@ pub(crate) async fn answer(edge: &Edge, incoming: &Incoming) -> Result<Answer, R
         return Ok(Answer::page(200, show(edge, &opened, Shown::First).await?));
     }
     let form = incoming.form()?;
-    limiter::check(edge.limiters.login.as_ref(), incoming.client_address).await?;
     let header = |name| incoming.header(name).map(String::into_bytes);
     let (site, origin) = (header("Sec-Fetch-Site"), header("Origin"));
     sign_in::check_same_origin(&edge.config.issuer, site.as_deref(), origin.as_deref())?;
     let opened = open(edge, incoming, &form).await?;
     let LoginForm { username, password } = opened.login_form(&form)?;
+    limiter::check(edge.limiters.login.as_ref(), incoming.client_address, "").await?;
     match password {
         Ok(_) => origin::forward(&edge.config, incoming, Endpoint::Login).await,
         Err(problem) => {

@@ -1,4 +1,4 @@
-//! The only outbound requests: signed, to the origin, never further.
+//! Requests to the origin: signed, and its answers held against what it would say.
 
 use core::net::IpAddr;
 
@@ -18,11 +18,11 @@ use crate::snapshot::Written;
 use crate::{platform, route};
 
 /// How long a forwarded request may take, milliseconds.
-const FORWARD_IN_MS: u32 = 5_000;
+const FORWARD_DEADLINE_MS: u32 = 5_000;
 
 /// How long a request of the edge itself may take, milliseconds: somebody's request may wait for
 /// it and be forwarded afterwards.
-const LOAD_IN_MS: u32 = 2_000;
+const LOAD_DEADLINE_MS: u32 = 2_000;
 
 /// The request headers that go up; all others stay here, so that nothing which only a proxy or the
 /// platform may say (`Forwarded`, `X-Forwarded-*`, `CF-*`) and nothing hop-by-hop gets through.
@@ -89,7 +89,7 @@ pub(crate) async fn forward(
         body: (incoming.method == "POST").then_some(incoming.body.as_slice()),
         client_address: incoming.client_address,
         request_id: &incoming.request_id,
-        deadline_ms: FORWARD_IN_MS,
+        deadline_ms: FORWARD_DEADLINE_MS,
     };
     let copy = |headers: &Headers| {
         for name in UP {
@@ -148,7 +148,7 @@ pub(crate) async fn load(
         body: None,
         client_address: None,
         request_id: &request_id,
-        deadline_ms: LOAD_IN_MS,
+        deadline_ms: LOAD_DEADLINE_MS,
     };
     let set = |headers: &Headers| match etag {
         Some(etag) => headers.set("If-None-Match", etag),
@@ -189,7 +189,7 @@ pub(crate) async fn report_late_code(config: &Config, incoming: &Incoming) {
         body: Some(&incoming.body),
         client_address: incoming.client_address,
         request_id: &request_id,
-        deadline_ms: FORWARD_IN_MS,
+        deadline_ms: FORWARD_DEADLINE_MS,
     };
     let set = |headers: &Headers| {
         for name in ["Authorization", "Content-Type"] {

@@ -26,7 +26,9 @@ impl Route {
     /// Finds the route of a path, compared as bytes. `is_preflight` tells that the request has the
     /// two headers of a CORS preflight.
     ///
-    /// `upstreams` have the longest prefix first; an endpoint's own path is never one of theirs.
+    /// `upstreams` have the longest prefix first; an endpoint's own path is never one of theirs. A
+    /// path that is below a prefix only when case does not count leads nowhere: it is no path of a
+    /// shorter prefix to an upstream that reads it so.
     pub(crate) fn find(
         method: &str,
         path: &str,
@@ -34,14 +36,20 @@ impl Route {
         upstreams: &[Upstream],
     ) -> Self {
         let Some(endpoint) = Endpoint::at(path) else {
-            let is_below = |upstream: &Upstream| {
-                let rest = path.strip_prefix(upstream.prefix.as_str());
-                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            let below = |upstream: &Upstream| {
+                let (prefix, rest) = path.split_at_checked(upstream.prefix.len())?;
+                let is_below = prefix.eq_ignore_ascii_case(&upstream.prefix)
+                    && (rest.is_empty() || rest.starts_with('/'));
+                is_below.then_some(prefix == upstream.prefix)
             };
-            return match upstreams.iter().position(is_below) {
-                Some(_) if method == "OPTIONS" && is_preflight => Self::UpstreamPreflight,
-                Some(number) => Self::Upstream(number),
-                None => Self::Nowhere,
+            let found = upstreams
+                .iter()
+                .enumerate()
+                .find_map(|(number, upstream)| below(upstream).map(|is_exact| (number, is_exact)));
+            return match found {
+                Some((_, true)) if method == "OPTIONS" && is_preflight => Self::UpstreamPreflight,
+                Some((number, true)) => Self::Upstream(number),
+                Some((_, false)) | None => Self::Nowhere,
             };
         };
         if endpoint.methods().contains(&method) {
@@ -140,6 +148,8 @@ mod tests {
             ("/api", Route::Upstream(1)),
             ("/apis", Route::Nowhere),
             ("/API/notes", Route::Nowhere),
+            ("/api/Notes", Route::Nowhere),
+            ("/api/NOTES/1", Route::Nowhere),
             ("/api/me", Route::Endpoint(Endpoint::Me)),
         ] {
             assert_eq!(find("GET", path, false), expected, "{path}");

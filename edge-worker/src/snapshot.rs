@@ -3,11 +3,13 @@
 //! Each value lives in a slot of the isolate, and a copy of it in the platform's cache, where the
 //! other isolates of the same place find it. A value is *fresh* for a while; then it is still used,
 //! and renewed behind the answer; then it is renewed first, and used only when the origin is away;
-//! in the end it is not used at all. However many requests want a value, one loads it.
+//! in the end it is not used at all. However many requests want a value, one loads it; and the load
+//! goes on when that one is given up.
 
 mod cache;
 mod clients;
 mod keys;
+mod slot;
 mod status_list;
 
 use std::cell::RefCell;
@@ -16,36 +18,21 @@ use std::hash::Hash;
 use std::rc::Rc;
 use std::thread::LocalKey;
 
+use js_sys::Promise;
+use wasm_bindgen::JsValue;
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
+
 pub(crate) use clients::Clients;
-pub(crate) use keys::Keys;
+pub(crate) use keys::{Keys, NotVerified, signed_by_issuer};
 pub(crate) use status_list::PublishedList;
 
 use crate::answer::Refusal;
 use crate::origin::{self, Loaded};
+use crate::snapshot::slot::{Bounds, Slot, Step};
 use crate::{Edge, platform};
-
-/// How long nobody asks again after a load has failed, milliseconds.
-const RETRY_IN_MS: u64 = 250;
-
-/// How long one request's load keeps others from loading, milliseconds: a little longer than the
-/// load itself may take, in case that request is gone.
-const LOAD_IN_MS: u64 = 2_500;
 
 /// How often a request looks whether another one's load is done, milliseconds.
 const LOOK_AGAIN_IN_MS: i32 = 4;
-
-/// Values of one kind that an isolate keeps at most; there are more only of status lists.
-const SLOTS: usize = 256;
-
-/// How old a value may be, milliseconds, to be used …
-pub(crate) struct Bounds {
-    /// … as it is.
-    fresh: u64,
-    /// … while a new one is loaded behind the answer.
-    renewed_behind: u64,
-    /// … while the origin is away.
-    stale: u64,
-}
 
 /// A value as the origin wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,58 +90,6 @@ impl From<serde_json::Error> for Unreadable {
 /// The isolate's values of one kind.
 pub(crate) type Slots<T> = HashMap<<T as Kept>::Key, Slot<T>>;
 
-/// What the isolate knows of a value.
-pub(crate) struct Slot<T> {
-    value: Option<Rc<T>>,
-    loaded_at: u64,
-    failed_at: Option<u64>,
-    loading_since: Option<u64>,
-}
-
-/// What to do for a request that wants a value.
-#[derive(Debug, PartialEq, Eq)]
-enum Step {
-    Use,
-    UseAndRenew,
-    Renew,
-}
-
-impl<T> Slot<T> {
-    const EMPTY: Self = Self { value: None, loaded_at: 0, failed_at: None, loading_since: None };
-
-    fn age(&self, now: u64) -> u64 {
-        now.saturating_sub(self.loaded_at)
-    }
-
-    fn step(&self, bounds: &Bounds, now: u64) -> Step {
-        match self.age(now) {
-            _ if self.value.is_none() => Step::Renew,
-            age if age < bounds.fresh => Step::Use,
-            age if age < bounds.renewed_behind => Step::UseAndRenew,
-            _ => Step::Renew,
-        }
-    }
-
-    fn usable(&self, bounds: &Bounds, now: u64) -> Option<Rc<T>> {
-        self.value.clone().filter(|_| self.age(now) < bounds.stale)
-    }
-
-    fn is_loading(&self, now: u64) -> bool {
-        self.loading_since.is_some_and(|since| now.saturating_sub(since) < LOAD_IN_MS)
-    }
-
-    /// Tells whether the value was asked for within `period`, in vain or not.
-    fn was_tried(&self, period: u64, now: u64) -> bool {
-        let failed = self.failed_at.is_some_and(|at| now.saturating_sub(at) < period);
-        failed || (self.value.is_some() && self.age(now) < period)
-    }
-
-    /// Tells whether a load behind an answer may begin.
-    fn is_idle(&self, now: u64) -> bool {
-        !self.is_loading(now) && self.failed_at.is_none_or(|at| now > at + RETRY_IN_MS)
-    }
-}
-
 /// Looks at the slot of a key, which is empty if there is none.
 fn look<T: Kept, R>(key: &T::Key, look: impl FnOnce(&Slot<T>) -> R) -> R {
     T::slots().with_borrow(|slots| look(slots.get(key).unwrap_or(&Slot::EMPTY)))
@@ -163,19 +98,11 @@ fn look<T: Kept, R>(key: &T::Key, look: impl FnOnce(&Slot<T>) -> R) -> R {
 /// Changes the slot of a key; makes room for it if need be.
 fn change<T: Kept, R>(key: &T::Key, change: impl FnOnce(&mut Slot<T>) -> R) -> R {
     T::slots().with_borrow_mut(|slots| {
-        if slots.len() >= SLOTS && !slots.contains_key(key) {
-            make_room(slots);
+        if !slots.contains_key(key) {
+            slot::make_room(slots, |value| *value.written() == Written::Gone);
         }
         change(slots.entry(key.clone()).or_insert(Slot::EMPTY))
     })
-}
-
-/// Removes the slot that was loaded longest ago.
-fn make_room<K: Clone + Eq + Hash, T>(slots: &mut HashMap<K, Slot<T>>) {
-    let oldest = slots.iter().min_by_key(|(_, slot)| slot.loaded_at);
-    if let Some(key) = oldest.map(|(key, _)| key.clone()) {
-        slots.remove(&key);
-    }
 }
 
 /// Returns the value, as new as its bounds want it.
@@ -189,15 +116,12 @@ pub(crate) async fn current<T: Kept>(edge: &Edge, key: &T::Key) -> Result<Rc<T>,
     match (step, value) {
         (Step::Use, Some(value)) => Ok(value),
         (Step::UseAndRenew, Some(value)) => {
-            if look::<T, _>(key, |slot| slot.is_idle(now)) {
-                let (behind, key) = (edge.clone(), key.clone());
-                edge.context.wait_until(async move {
-                    drop(renew::<T>(&behind, &key, RETRY_IN_MS).await);
-                });
+            if look::<T, _>(key, |slot| !slot.is_loading(now) && !slot.has_just_failed(now)) {
+                drop(begin_load::<T>(edge, key, T::BOUNDS.fresh));
             }
             Ok(value)
         }
-        _ => match renew::<T>(edge, key, RETRY_IN_MS).await {
+        _ => match renew::<T>(edge, key, T::BOUNDS.renewed_behind).await {
             Ok(renewed) => Ok(renewed),
             Err(refusal) => {
                 let now = platform::now_ms();
@@ -213,14 +137,14 @@ pub(crate) fn age_in<T: Kept>(key: &T::Key) -> u64 {
     look::<T, _>(key, |slot| slot.age(now) / 1_000)
 }
 
-/// Returns a value that was asked for within the last `period` milliseconds: looks for a copy that
-/// is as new, then asks the origin, unless somebody has just done so.
+/// Returns a value that was asked for within the last `period` milliseconds: one that is here,
+/// else a copy, else what the origin says now.
 ///
 /// A request never waits for another one's promise: the platform ties it to the other's life. It
 /// looks at the slot again and again instead.
 ///
 /// # Errors
-/// [`Refusal::Unavailable`] when the last attempt failed.
+/// [`Refusal::Unavailable`] when the origin has just been away, or is.
 pub(crate) async fn renew<T: Kept>(
     edge: &Edge,
     key: &T::Key,
@@ -228,48 +152,48 @@ pub(crate) async fn renew<T: Kept>(
 ) -> Result<Rc<T>, Refusal> {
     loop {
         let now = platform::now_ms();
-        let (is_loading, was_tried) =
-            look::<T, _>(key, |slot| (slot.is_loading(now), slot.was_tried(period, now)));
-        if is_loading {
-            platform::sleep(LOOK_AGAIN_IN_MS).await;
-        } else if was_tried {
-            return look::<T, _>(key, |slot| match (&slot.value, slot.failed_at) {
-                (Some(value), None) => Ok(Rc::clone(value)),
-                _ => Err(Refusal::Unavailable),
-            });
-        } else {
-            break;
+        let (is_loading, has_failed, value) = look::<T, _>(key, |slot| {
+            (slot.is_loading(now), slot.has_just_failed(now), slot.younger_than(period, now))
+        });
+        match value {
+            Some(value) => return Ok(value),
+            None if is_loading => platform::sleep(LOOK_AGAIN_IN_MS).await,
+            None if has_failed => return Err(Refusal::Unavailable),
+            None => break,
         }
     }
+    drop(JsFuture::from(begin_load::<T>(edge, key, period)).await);
+    // What this request has asked for is as new as it wants it, however long that took.
+    look::<T, _>(key, |slot| match slot.failed_at {
+        None => slot.value.clone().ok_or(Refusal::Unavailable),
+        Some(_) => Err(Refusal::Unavailable),
+    })
+}
+
+/// Begins to load a value; the promise is kept when the slot has it, or has not got it.
+///
+/// The load is the platform's to finish: it goes on when the request is answered or given up.
+fn begin_load<T: Kept>(edge: &Edge, key: &T::Key, period: u64) -> Promise {
     let known = change::<T, _>(key, |slot| {
         slot.loading_since = Some(platform::now_ms());
         slot.value.clone()
     });
-    let outcome = load::<T>(edge, key, known, period).await;
-    let now = platform::now_ms();
-    let (answer, copied) = change::<T, _>(key, |slot| {
-        slot.loading_since = None;
-        match outcome {
-            Outcome::Loaded { value, loaded_at, is_copy } => {
-                slot.value = Some(Rc::clone(&value));
-                slot.loaded_at = loaded_at;
-                slot.failed_at = None;
-                (Ok(Rc::clone(&value)), (!is_copy).then_some((value, loaded_at)))
-            }
-            Outcome::Failed { copy } => {
-                slot.failed_at = Some(now);
-                if let Some((value, loaded_at)) = copy.filter(|_| slot.value.is_none()) {
-                    slot.value = Some(Rc::new(value));
-                    slot.loaded_at = loaded_at;
-                }
-                (Err(Refusal::Unavailable), None)
-            }
+    let (behind, key) = (edge.clone(), key.clone());
+    let done = future_to_promise(async move {
+        let outcome = load::<T>(&behind, &key, known, period).await;
+        let copied = change::<T, _>(&key, |slot| settle(slot, outcome, platform::now_ms()));
+        if let Some((value, loaded_at)) = copied {
+            let (path, written) = (T::path(&key), value.written());
+            let (copying, written) = (behind.clone(), written.clone());
+            behind.context.wait_until(async move {
+                cache::put(&copying, &path, &written, loaded_at, T::BOUNDS.stale).await;
+            });
         }
+        Ok(JsValue::UNDEFINED)
     });
-    if let Some((value, loaded_at)) = copied {
-        cache::put(edge, &T::path(key), value.written(), loaded_at, T::BOUNDS.stale).await;
-    }
-    answer
+    let ends = done.clone();
+    edge.context.wait_until(async move { drop(JsFuture::from(ends).await) });
+    done
 }
 
 /// What became of a load.
@@ -281,22 +205,43 @@ enum Outcome<T> {
         /// Whether it came from the platform's cache.
         is_copy: bool,
     },
-    /// The origin is away; an older copy, if there is one.
+    /// The origin is away; an older copy, if there is one that is newer than what was known.
     Failed { copy: Option<(T, u64)> },
+}
+
+/// Writes down what became of a load; returns what is to be copied for other isolates.
+fn settle<T>(slot: &mut Slot<T>, outcome: Outcome<T>, now: u64) -> Option<(Rc<T>, u64)> {
+    slot.loading_since = None;
+    match outcome {
+        Outcome::Loaded { value, loaded_at, is_copy } => {
+            slot.value = Some(Rc::clone(&value));
+            slot.loaded_at = loaded_at;
+            slot.failed_at = None;
+            (!is_copy).then_some((value, loaded_at))
+        }
+        Outcome::Failed { copy } => {
+            slot.failed_at = Some(now);
+            if let Some((value, loaded_at)) = copy {
+                slot.value = Some(Rc::new(value));
+                slot.loaded_at = loaded_at;
+            }
+            None
+        }
+    }
 }
 
 /// Loads a value: a copy that is newer than what is known and than `period`, else the origin's.
 async fn load<T: Kept>(edge: &Edge, key: &T::Key, known: Option<Rc<T>>, period: u64) -> Outcome<T> {
     let path = T::path(key);
     let began = platform::now_ms();
+    let age = look::<T, _>(key, |slot| slot.age(began));
     let copy = cache::get(edge, &path).await;
-    let loaded_at = look::<T, _>(key, |slot| slot.loaded_at);
-    let copy = copy.filter(|copy| known.is_none() || copy.loaded_at > loaded_at);
+    let copy = copy.filter(|copy| known.is_none() || slot::since(copy.loaded_at, began) < age);
     let mut older = None;
     if let Some(copy) = copy
         && let Ok(value) = T::read(edge, key, &copy.written).await
     {
-        if began.saturating_sub(copy.loaded_at) < period.min(T::BOUNDS.fresh) {
+        if slot::since(copy.loaded_at, began) < period {
             return Outcome::Loaded {
                 value: Rc::new(value),
                 loaded_at: copy.loaded_at,
@@ -336,53 +281,6 @@ async fn load<T: Kept>(edge: &Edge, key: &T::Key, known: Option<Rc<T>>, period: 
 mod tests {
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { fresh: 5, renewed_behind: 10, stale: 100 };
-
-    fn loaded_at(loaded_at: u64) -> Slot<u8> {
-        Slot { value: Some(Rc::new(7)), loaded_at, ..Slot::EMPTY }
-    }
-
-    #[test]
-    fn a_value_is_used_then_renewed_behind_then_renewed_first_then_not_at_all() {
-        let slot = loaded_at(1_000);
-        for (age, step, usable) in [
-            (0, Step::Use, true),
-            (4, Step::Use, true),
-            (5, Step::UseAndRenew, true),
-            (9, Step::UseAndRenew, true),
-            (10, Step::Renew, true),
-            (99, Step::Renew, true),
-            (100, Step::Renew, false),
-        ] {
-            assert_eq!(slot.step(&BOUNDS, 1_000 + age), step, "{age}");
-            assert_eq!(slot.usable(&BOUNDS, 1_000 + age).is_some(), usable, "{age}");
-        }
-        assert_eq!(Slot::<u8>::EMPTY.step(&BOUNDS, 0), Step::Renew);
-    }
-
-    #[test]
-    fn a_load_that_never_ends_keeps_nobody_waiting_for_long() {
-        let slot = Slot { loading_since: Some(50), ..loaded_at(0) };
-        assert!(slot.is_loading(50 + LOAD_IN_MS - 1));
-        assert!(!slot.is_loading(50 + LOAD_IN_MS));
-    }
-
-    #[test]
-    fn an_attempt_counts_in_vain_or_not() {
-        assert!(loaded_at(10).was_tried(5, 14));
-        assert!(!loaded_at(10).was_tried(5, 15));
-        assert!(Slot { failed_at: Some(20), ..loaded_at(10) }.was_tried(5, 24));
-        assert!(!Slot::<u8>::EMPTY.was_tried(5, 3), "nothing was ever loaded");
-    }
-
-    #[test]
-    fn the_memory_is_bounded_and_forgets_what_was_loaded_longest_ago() {
-        let mut slots: HashMap<u64, Slot<u8>> = (1..=3).map(|at| (at, loaded_at(at))).collect();
-        make_room(&mut slots);
-        assert!(slots.len() == 2 && !slots.contains_key(&1));
-        make_room(&mut HashMap::<u64, Slot<u8>>::new());
-    }
-
     #[test]
     fn the_bounds_are_those_of_the_documents() {
         assert_eq!(Keys::BOUNDS.renewed_behind, 300_000);
@@ -391,5 +289,19 @@ mod tests {
         assert_eq!(Clients::BOUNDS.stale, 3_600_000);
         assert_eq!(PublishedList::BOUNDS.renewed_behind, 5_000);
         assert_eq!(PublishedList::BOUNDS.stale, 15_000);
+    }
+
+    #[test]
+    fn a_newer_copy_is_taken_even_when_the_origin_is_away() {
+        let mut slot = Slot { value: Some(Rc::new(1)), loaded_at: 10, ..Slot::EMPTY };
+        assert!(settle(&mut slot, Outcome::Failed { copy: Some((2, 20)) }, 30).is_none());
+        assert_eq!((slot.value.as_deref(), slot.loaded_at), (Some(&2), 20));
+        assert_eq!(slot.failed_at, Some(30));
+        assert!(settle(&mut slot, Outcome::Failed { copy: None }, 40).is_none());
+        assert_eq!(slot.value.as_deref(), Some(&2), "what is known stays");
+        let value = Rc::new(3);
+        let outcome = Outcome::Loaded { value, loaded_at: 50, is_copy: false };
+        assert!(settle(&mut slot, outcome, 60).is_some(), "others want it too");
+        assert_eq!(slot.failed_at, None);
     }
 }

@@ -16,7 +16,7 @@ use crate::{Edge, clients, limiter, origin};
 ///
 /// Checks, in the origin's order: the content type and the form, no secret in the query, the
 /// endpoint's parameters, the form of the credentials, a known client, its registered method; then
-/// what a code or refresh token proves by itself.
+/// how often a public client's network has asked, and what a code or refresh token proves by itself.
 /// **Does NOT** verify the client's secret, nor tell whether a code was redeemed or a refresh token
 /// used up: the origin does.
 ///
@@ -32,18 +32,24 @@ pub(crate) async fn answer(
     let request = parameters(endpoint, &form)?;
     let authorization = incoming.authorization();
     let credentials = ClientCredentials::parse(authorization.iter().map(String::as_bytes), &form)?;
-    clients::check(edge, &credentials.client_id, |client| {
+    let client_id = &credentials.client_id;
+    let is_public = clients::check(edge, client_id, |client| {
         let client = client.ok_or(OAuthError::invalid_client())?;
         credentials.check_method(client)?;
         if endpoint == Endpoint::Introspect && client.is_public() {
             return Err(OAuthError::invalid_client().into());
         }
-        Ok(())
+        Ok(client.is_public())
     })
     .await?;
     if let Some(request) = request {
-        prove(edge, incoming, request, &credentials.client_id)?;
-        limiter::check(edge.limiters.token.as_ref(), incoming.client_address).await?;
+        // A confidential client asks for all its users from a few addresses; the origin counts what
+        // it does with its secret.
+        if is_public {
+            let (limiter, address) = (edge.limiters.token.as_ref(), incoming.client_address);
+            limiter::check(limiter, address, client_id.as_str()).await?;
+        }
+        prove(edge, incoming, request, client_id)?;
     }
     origin::forward(&edge.config, incoming, endpoint).await
 }

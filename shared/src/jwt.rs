@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::jwk::{Alg, PublicJwk};
-use crate::limits::JWT_LEN;
+use crate::limits::{JWT_LEN, STATUS_LIST_JWT_LEN};
 use crate::time::UnixTime;
 
 /// The `typ` that a reader expects.
@@ -39,6 +39,14 @@ impl Typ {
         }
     }
 
+    /// Returns how long a JWT of this type may be, bytes.
+    const fn longest(self) -> usize {
+        match self {
+            Self::AccessToken | Self::IdToken => JWT_LEN,
+            Self::StatusList => STATUS_LIST_JWT_LEN,
+        }
+    }
+
     /// Compares with a header's `typ`: media types ignore case and may carry `application/`.
     fn matches(self, typ: Option<&str>) -> bool {
         let Some(typ) = typ else { return self == Self::IdToken };
@@ -50,7 +58,7 @@ impl Typ {
 /// Why a JWT is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JwtRefused {
-    /// Longer than [`JWT_LEN`].
+    /// Longer than one of its type may be.
     TooLong,
     /// Not three base64url parts with a JSON header and JSON claims of the expected shape.
     Malformed,
@@ -126,7 +134,7 @@ impl<'a> UntrustedJwt<'a> {
     ///
     /// Source: RFC 7515 §5.2, RFC 8725 §3.
     pub fn parse(text: &'a str, typ: Typ) -> Result<Self, JwtRefused> {
-        if text.len() > JWT_LEN {
+        if text.len() > typ.longest() {
             return Err(JwtRefused::TooLong);
         }
         let token: UntrustedToken<'a, Rest> = text.try_into().map_err(|_| JwtRefused::Malformed)?;
@@ -247,7 +255,9 @@ impl Algorithm for Attested {
 mod tests {
     use super::*;
     use crate::jwk::KeyParameters;
+    use crate::limits::STATUS_LIST_LEN;
     use crate::secret::base64url;
+    use crate::status_list::{Bits, StatusList, StatusListClaims};
 
     #[derive(Debug, Deserialize)]
     struct Claims {
@@ -309,6 +319,34 @@ mod tests {
         }
         let long = "a".repeat(JWT_LEN + 1);
         assert_eq!(UntrustedJwt::parse(&long, Typ::IdToken).err(), Some(JwtRefused::TooLong));
+        assert_eq!(UntrustedJwt::parse(&long, Typ::AccessToken).err(), Some(JwtRefused::TooLong));
+        let long = "a".repeat(STATUS_LIST_JWT_LEN + 1);
+        assert_eq!(UntrustedJwt::parse(&long, Typ::StatusList).err(), Some(JwtRefused::TooLong));
+    }
+
+    /// A list of which every other token was revoked does not compress, and is read all the same.
+    #[test]
+    fn the_longest_status_list_is_read() {
+        let mut state = 1_u64;
+        let noise = core::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state.to_be_bytes()[0]
+        });
+        let list = StatusList::new(Bits::One, noise.take(STATUS_LIST_LEN as usize / 8).collect());
+        let lst = serde_json::to_string(&list.compress()).unwrap();
+        let sub = format!("https://{}/oauth2/status/AwMDAwMDAwMDAwMDAwMDAw", "h".repeat(253));
+        let claims = format!(
+            r#"{{"exp":1800000300,"iat":1800000000,"sub":"{sub}","ttl":5,"status_list":{lst}}}"#
+        );
+        let header =
+            format!(r#"{{"alg":"RS256","kid":"{}","typ":"statuslist+jwt"}}"#, "k".repeat(64));
+        let text = token(&header, &claims);
+        let text = format!("{}.{}", text.rsplit_once('.').unwrap().0, base64url(&[7; 512]));
+        assert!(text.len() > 3 * JWT_LEN, "{}", text.len());
+        let jwt = UntrustedJwt::parse(&text, Typ::StatusList).unwrap();
+        let key = key(&"k".repeat(64), Alg::RS256);
+        let claims = jwt.accept::<StatusListClaims>(&key, Verdict::Good).unwrap().claims;
+        assert_eq!(claims.status_list.decompress(), Ok(list));
     }
 
     #[test]

@@ -57,7 +57,8 @@ pub const STATUS_LIST_STALE_IN: u64 = STATUS_LIST_TTL_IN + CLOCK_SKEW;
 /// whoever has lost its source still has something to go by, if its own rules allow that.
 pub const STATUS_LIST_EXPIRES_IN: u64 = ACCESS_TOKEN_EXPIRES_IN;
 
-/// Statuses in one list: 16 KB of bits, most of them 0, which compress to a few hundred bytes.
+/// Statuses in one list: 16 KB of bits, most of them 0 as a rule, which compress to a few hundred
+/// bytes; when many are revoked, to 16 KB at most.
 pub const STATUS_LIST_LEN: u32 = 1 << 17;
 
 /// Statuses that an origin reserves at once: enough that a reservation costs next to nothing,
@@ -130,6 +131,10 @@ pub const PASSWORD_LEN: usize = 1_024;
 
 /// Longest JWT that is looked at, bytes.
 pub const JWT_LEN: usize = 8 * 1024;
+
+/// Longest signed status list, bytes: what [`STATUS_LIST_LEN`] statuses of one bit need when they
+/// do not compress at all, in base64url twice (29 KB), and its header, claims and signature.
+pub const STATUS_LIST_JWT_LEN: usize = 32 * 1024;
 
 /// Sizes of RSA moduli that are taken, bits: fewer are too weak (RFC 7518 §3.3), and more keep a
 /// verifier busy.

@@ -6,7 +6,8 @@ use std::thread::LocalKey;
 
 use shared::client::{Client, ClientId};
 
-use super::{Bounds, Kept, Slots, Unreadable, Written};
+use super::slot::Bounds;
+use super::{Kept, Slots, Unreadable, Written};
 use crate::Edge;
 
 /// Path of the client snapshot at the origin; the edge alone may ask for it.

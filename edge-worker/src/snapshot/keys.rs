@@ -1,14 +1,22 @@
-//! The public keys.
+//! The public keys, and what they have signed.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::thread::LocalKey;
 
+use serde::de::DeserializeOwned;
 use shared::endpoint::Endpoint;
 use shared::jwk::JwkSet;
+use shared::jwt::{UntrustedJwt, Verified};
 use shared::limits::{JWKS_FRESH_IN, JWKS_STALE_IN};
 
-use super::{Bounds, Kept, Slots, Unreadable, Written};
-use crate::Edge;
+use super::slot::Bounds;
+use super::{Kept, Slots, Unreadable, Written, current, renew};
+use crate::answer::Refusal;
+use crate::{Edge, webcrypto};
+
+/// How long an unknown `kid` does not make the edge ask for keys again, milliseconds.
+const KEYS_AGAIN_IN_MS: u64 = 10_000;
 
 /// The public keys, and the text that they were published in.
 pub(crate) struct Keys {
@@ -61,4 +69,37 @@ impl Kept for Keys {
     fn written(&self) -> &Written {
         &self.written
     }
+}
+
+/// Why a JWT is not known to be the issuer's.
+pub(crate) enum NotVerified {
+    /// It is not.
+    Refused,
+    /// It may be, but that cannot be told now.
+    Unknown(Refusal),
+}
+
+/// Returns the claims of a JWT that a published key has signed.
+///
+/// **Does NOT** look at the claims.
+///
+/// # Errors
+/// [`NotVerified`].
+pub(crate) async fn signed_by_issuer<T: DeserializeOwned>(
+    edge: &Edge,
+    jwt: &UntrustedJwt<'_>,
+) -> Result<Verified<T>, NotVerified> {
+    let keys = with(edge, jwt.kid()).await.map_err(NotVerified::Unknown)?;
+    let key = keys.set.find(jwt.kid(), jwt.alg()).ok_or(NotVerified::Refused)?;
+    let verdict = webcrypto::verify(jwt, key, &keys.set).await.map_err(NotVerified::Unknown)?;
+    jwt.accept(key, verdict).map_err(|_| NotVerified::Refused)
+}
+
+/// Returns the keys; asks for new ones, once in a while, when `kid` is not among them.
+async fn with(edge: &Edge, kid: &str) -> Result<Rc<Keys>, Refusal> {
+    let keys = current::<Keys>(edge, &()).await?;
+    if keys.set.has(kid) {
+        return Ok(keys);
+    }
+    renew::<Keys>(edge, &(), KEYS_AGAIN_IN_MS).await
 }

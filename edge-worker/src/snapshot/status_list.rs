@@ -7,8 +7,8 @@ use shared::jwt::{Typ, UntrustedJwt};
 use shared::limits::{STATUS_LIST_STALE_IN, STATUS_LIST_TTL_IN};
 use shared::status_list::{StatusList, StatusListClaims, StatusListId};
 
-use super::{Bounds, Kept, Slots, Unreadable, Written};
-use crate::bearer::{self, NotVerified};
+use super::slot::Bounds;
+use super::{Kept, NotVerified, Slots, Unreadable, Written, signed_by_issuer};
 use crate::{Edge, platform};
 
 /// A status list, or that there is none any more.
@@ -56,7 +56,7 @@ impl Kept for PublishedList {
         let malformed = |why: &str| Unreadable::Malformed(why.to_owned());
         let jwt = UntrustedJwt::parse(text, Typ::StatusList)
             .map_err(|refused| Unreadable::Malformed(format!("{refused:?}")))?;
-        let verified = match bearer::signed_by_issuer::<StatusListClaims>(edge, &jwt).await {
+        let verified = match signed_by_issuer::<StatusListClaims>(edge, &jwt).await {
             Ok(verified) => verified,
             Err(NotVerified::Refused) => return Err(malformed("the signature is not good")),
             Err(NotVerified::Unknown(_)) => return Err(Unreadable::Unavailable),
