@@ -2,6 +2,7 @@
 //!
 //! Whatever decides and writes does both in one transaction of the only connection that writes.
 
+mod grants;
 mod statuses;
 #[cfg(test)]
 mod tests;
@@ -10,7 +11,7 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, Sqlite, SqliteConnection, Transaction};
+use sqlx::{Row as _, Sqlite, Transaction};
 
 use shared::client::ClientId;
 use shared::limits::LOGIN_SESSION_IDLE_IN;
@@ -20,11 +21,12 @@ use shared::status_list::StatusListId;
 use shared::time::UnixTime;
 use shared::token::{GrantId, Jti};
 
+use self::grants::{GrantRow, begin_grant, put_access, revoke};
 use super::sqlite_file::{BEGIN_WRITE, SqliteFile};
 use super::{
-    AccessRow, Attempt, CodeRecord, CodeRedemption, Ends, Generations, GrantRecord, NewGrant, Once,
-    Presented, ROW_LEEWAY, Redeemed, RefreshRotation, Rotated, SessionRecord, StatusBlock, Store,
-    StoreError, UserId,
+    AccessRow, Attempt, CodeRecord, CodeRedemption, Ends, GrantRecord, NewGrant, Once, Presented,
+    ROW_LEEWAY, Redeemed, RefreshRotation, Rotated, SessionRecord, StatusBlock, Store, StoreError,
+    UserId,
 };
 
 /// Rows of one kind that one transaction of [`Embedded::sweep`] deletes at most, so that no
@@ -526,130 +528,6 @@ impl Store for Embedded {
         sqlx::query("SELECT 1 FROM grants LIMIT 1").fetch_optional(&self.file.readers).await?;
         Ok(())
     }
-}
-
-/// A row of `grants`.
-struct GrantRow {
-    grant: GrantRecord,
-    code: Option<Sha256Digest>,
-    generations: Generations,
-    numbers: u64,
-    idle_expires_at: UnixTime,
-    revoked_at: Option<i64>,
-}
-
-impl GrantRow {
-    async fn read(
-        connection: &mut SqliteConnection,
-        grant_id: &GrantId,
-    ) -> Result<Option<Self>, StoreError> {
-        let row = sqlx::query("SELECT * FROM grants WHERE grant_id = ?")
-            .bind(grant_id.to_string())
-            .fetch_optional(connection)
-            .await?;
-        row.as_ref().map(|row| Self::of(*grant_id, row)).transpose()
-    }
-
-    fn of(grant_id: GrantId, row: &SqliteRow) -> Result<Self, StoreError> {
-        Ok(Self {
-            grant: GrantRecord {
-                grant_id,
-                client_id: read_client_id(row)?,
-                user_id: UserId(row.try_get("user_id")?),
-                scope: read_scope(row)?,
-                auth_time: read_time(row, "auth_time")?,
-                expires_at: read_time(row, "expires_at")?,
-            },
-            code: read_digest(row, "code")?,
-            generations: Generations {
-                generation: row.try_get("generation")?,
-                current: read_digest(row, "current")?,
-                previous: read_digest(row, "previous")?,
-                rotated_at: read_time(row, "rotated_at")?,
-            },
-            numbers: read_number(row, "numbers")?,
-            idle_expires_at: read_time(row, "idle_expires_at")?,
-            revoked_at: row.try_get("revoked_at")?,
-        })
-    }
-
-    fn is_live(&self, now: UnixTime) -> bool {
-        self.revoked_at.is_none() && now < self.idle_expires_at
-    }
-}
-
-async fn begin_grant(
-    transaction: &mut SqliteConnection,
-    grant: &GrantRecord,
-    code: Option<&Sha256Digest>,
-    refresh: Option<&Sha256Digest>,
-    ends: &Ends,
-    access: &AccessRow,
-    now: UnixTime,
-) -> Result<(), StoreError> {
-    let generation = u32::from(refresh.is_some());
-    sqlx::query(
-        "INSERT INTO grants (grant_id, client_id, user_id, scope, auth_time, code, generation, \
-         current, rotated_at, numbers, expires_at, idle_expires_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)",
-    )
-    .bind(grant.grant_id.to_string())
-    .bind(grant.client_id.as_str())
-    .bind(&grant.user_id.0)
-    .bind(grant.scope.to_string())
-    .bind(seconds(grant.auth_time)?)
-    .bind(code.map(bytes))
-    .bind(generation)
-    .bind(refresh.map(bytes))
-    .bind(seconds(now)?)
-    .bind(seconds(ends.grant)?)
-    .bind(seconds(ends.idle)?)
-    .execute(&mut *transaction)
-    .await?;
-    put_access(transaction, access, generation).await
-}
-
-async fn put_access(
-    transaction: &mut SqliteConnection,
-    access: &AccessRow,
-    generation: u32,
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO access_tokens (grant_id, number, generation, expires_at, list, idx) \
-         VALUES (?, ?, ?, ?, ?, ?)",
-    )
-    .bind(access.jti.grant_id.to_string())
-    .bind(integer(access.jti.number)?)
-    .bind(generation)
-    .bind(seconds(access.expires_at)?)
-    .bind(access.status.list.to_string())
-    .bind(access.status.idx)
-    .execute(transaction)
-    .await?;
-    Ok(())
-}
-
-/// Revokes everything of a grant; one that has not begun has a code at most.
-async fn revoke(
-    transaction: &mut SqliteConnection,
-    grant_id: &GrantId,
-    now: UnixTime,
-) -> Result<(), StoreError> {
-    let grant_id = grant_id.to_string();
-    sqlx::query("UPDATE grants SET revoked_at = coalesce(revoked_at, ?) WHERE grant_id = ?")
-        .bind(seconds(now)?)
-        .bind(&grant_id)
-        .execute(&mut *transaction)
-        .await?;
-    sqlx::query("DELETE FROM codes WHERE grant_id = ?")
-        .bind(&grant_id)
-        .execute(&mut *transaction)
-        .await?;
-    let rows = sqlx::query("DELETE FROM access_tokens WHERE grant_id = ? RETURNING list, idx")
-        .bind(&grant_id)
-        .fetch_all(&mut *transaction)
-        .await?;
-    statuses::set(transaction, &rows, now).await
 }
 
 fn bytes(digest: &Sha256Digest) -> &[u8] {

@@ -4,23 +4,17 @@
 //! a request that timed out keeps its place in that order, so its late reply meets nobody; the
 //! connection is given up all the same, because it may be dead.
 
+mod link;
+mod reply;
+mod script;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
-use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind,
-    ToRedisArgs,
-};
-use tokio::sync::Mutex;
-use tokio::time::timeout_at;
+use redis::{Client, Cmd, ErrorKind, FromRedisValue, ServerErrorKind, ToRedisArgs};
 
-use shared::client::ClientId;
 use shared::limits::{
     ACCESS_TOKEN_EXPIRES_IN, LOGIN_SESSION_IDLE_IN, REFRESH_GRACE_IN, STATUS_BLOCK_LEN,
     STATUS_LIST_KEPT_IN, STATUS_LIST_LEN,
@@ -36,19 +30,17 @@ use super::{
     Redeemed, RefreshRotation, Rotated, SessionRecord, StatusBlock, Store, StoreError, UserId,
 };
 
+use self::link::Link;
+use self::reply::{Reply, failed, read_client_id, unreadable};
+use self::script::{
+    ADD_SESSION_GRANTS, COUNT_ATTEMPT, FIND_ACCESS, FIND_SESSION, PUT_GRANT, PUT_ROW, REDEEM_CODE,
+    RESERVE_STATUSES, RETURN_ATTEMPT, REVOKE_GRANT, ROTATE_REFRESH, SET_STATUSES, Script,
+    TAKE_SESSION,
+};
+
 /// How long one intent may take, connecting included. Whoever asked gets a 503 then, well before
 /// the origin's own deadline.
 pub const COMMAND_DEADLINE: Duration = Duration::from_millis(500);
-
-/// How long one attempt to connect may take: less than [`COMMAND_DEADLINE`], so that the request
-/// that connects learns of the failure and the others need not try.
-const CONNECT_DEADLINE: Duration = Duration::from_millis(400);
-
-/// How long nobody tries to connect again after a failure; requests fail at once meanwhile.
-const RECONNECT_PAUSE: Duration = Duration::from_millis(250);
-
-/// Requests that may wait to be written to the connection.
-const QUEUE: usize = 1024;
 
 /// The store in Redis.
 pub struct Redis {
@@ -524,49 +516,6 @@ impl Store for Redis {
     }
 }
 
-/// A Lua script, and the digest by which the server knows it.
-struct Script {
-    text: &'static str,
-    digest: std::sync::OnceLock<String>,
-}
-
-impl Script {
-    const fn new(text: &'static str) -> Self {
-        Self { text, digest: std::sync::OnceLock::new() }
-    }
-
-    fn digest(&self) -> &str {
-        self.digest.get_or_init(|| redis::Script::new(self.text).get_hash().to_owned())
-    }
-}
-
-/// Reads a script from the file of its name.
-macro_rules! script {
-    ($name:literal) => {
-        Script::new(include_str!(concat!("redis/", $name, ".lua")))
-    };
-    (about a grant: $name:literal) => {
-        Script::new(concat!(
-            include_str!("redis/grant.lua"),
-            include_str!(concat!("redis/", $name, ".lua"))
-        ))
-    };
-}
-
-static REDEEM_CODE: Script = script!(about a grant: "redeem_code");
-static PUT_GRANT: Script = script!(about a grant: "put_grant");
-static ROTATE_REFRESH: Script = script!(about a grant: "rotate_refresh");
-static REVOKE_GRANT: Script = script!(about a grant: "revoke_grant");
-static RESERVE_STATUSES: Script = script!("reserve_statuses");
-static SET_STATUSES: Script = script!("set_statuses");
-static FIND_ACCESS: Script = script!("find_access");
-static PUT_ROW: Script = script!("put_row");
-static FIND_SESSION: Script = script!("find_session");
-static ADD_SESSION_GRANTS: Script = script!("add_session_grants");
-static TAKE_SESSION: Script = script!("take_session");
-static COUNT_ATTEMPT: Script = script!("count_attempt");
-static RETURN_ATTEMPT: Script = script!("return_attempt");
-
 const STATUS_LISTS_KEY: &str = "cadence:status-lists:{status}";
 
 /// The keys of status lists, up to their identifiers.
@@ -621,161 +570,4 @@ fn optional_digest(digest: Option<&Sha256Digest>) -> String {
 fn first_access(grant_id: &GrantId, ends: &Ends, status: StatusIndex) -> AccessRow {
     let jti = Jti { grant_id: *grant_id, number: 1 };
     AccessRow { jti, expires_at: ends.access, status }
-}
-
-/// The fields of a reply, read one after the other.
-struct Reply(std::vec::IntoIter<Option<String>>);
-
-impl Reply {
-    fn optional(&mut self) -> Option<String> {
-        self.0.next().flatten()
-    }
-
-    fn text(&mut self) -> Result<String, StoreError> {
-        self.optional().ok_or_else(|| unreadable("row: a field is missing"))
-    }
-
-    fn number(&mut self) -> Result<u64, StoreError> {
-        self.text()?.parse().map_err(|_| unreadable("number"))
-    }
-
-    fn time(&mut self) -> Result<UnixTime, StoreError> {
-        self.number().map(UnixTime::from_secs)
-    }
-
-    fn scope(&mut self) -> Result<Scope, StoreError> {
-        Scope::parse(&self.text()?).map_err(|_| unreadable("scope"))
-    }
-}
-
-fn read_client_id(text: &str) -> Result<ClientId, StoreError> {
-    ClientId::parse(text).map_err(|_| unreadable("client_id"))
-}
-
-/// Does NOT repeat what was read.
-fn unreadable(what: &str) -> StoreError {
-    StoreError(format!("Redis holds an unreadable {what}").into())
-}
-
-fn failed(error: RedisError) -> StoreError {
-    StoreError(Box::new(error))
-}
-
-/// One connection, made when it is needed and again when it is lost.
-struct Link {
-    client: Client,
-    live: ArcSwapOption<MultiplexedConnection>,
-    /// Held by whoever connects; when connecting failed last.
-    dialing: Mutex<Option<Instant>>,
-}
-
-impl Link {
-    fn new(client: Client) -> Self {
-        Self { client, live: ArcSwapOption::empty(), dialing: Mutex::new(None) }
-    }
-
-    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
-        let deadline = tokio::time::Instant::now() + COMMAND_DEADLINE;
-        let live = timeout_at(deadline, self.connection()).await.map_err(|_| late())??;
-        let mut connection = live.as_ref().clone();
-        let answer = match timeout_at(deadline, command.query_async(&mut connection)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(late()),
-        };
-        if answer.as_ref().is_err_and(is_of_the_connection) {
-            self.live.compare_and_swap(&live, None);
-        }
-        answer
-    }
-
-    async fn connection(&self) -> Result<Arc<MultiplexedConnection>, RedisError> {
-        if let Some(live) = self.live.load_full() {
-            return Ok(live);
-        }
-        let mut failed_at = self.dialing.lock().await;
-        if let Some(live) = self.live.load_full() {
-            return Ok(live);
-        }
-        if failed_at.is_some_and(|at| at.elapsed() < RECONNECT_PAUSE) {
-            return Err(RedisError::from((ErrorKind::Io, "Redis was away a moment ago")));
-        }
-        match self.dial().await {
-            Ok(connection) => {
-                *failed_at = None;
-                let live = Arc::new(connection);
-                self.live.store(Some(live.clone()));
-                Ok(live)
-            }
-            Err(error) => {
-                *failed_at = Some(Instant::now());
-                Err(error)
-            }
-        }
-    }
-
-    async fn dial(&self) -> Result<MultiplexedConnection, RedisError> {
-        // The deadline of a command is `ask`'s, so the connection has none of its own.
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_DEADLINE))
-            .set_response_timeout(None)
-            .set_pipeline_buffer_size(QUEUE);
-        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-        tokio::spawn(warn_of_settings(connection.clone()));
-        Ok(connection)
-    }
-}
-
-fn late() -> RedisError {
-    RedisError::from((ErrorKind::Io, "Redis did not answer in time"))
-}
-
-/// Tells whether an error says that another connection would do better: this one is broken or
-/// silent, or leads to a server that is not the primary (any more).
-fn is_of_the_connection(error: &RedisError) -> bool {
-    error.is_unrecoverable_error()
-        || error.is_io_error()
-        || matches!(
-            error.kind(),
-            ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown)
-        )
-}
-
-/// Warns of settings under which rows disappear before their time.
-async fn warn_of_settings(mut connection: MultiplexedConnection) {
-    let mut settings = [const { String::new() }; 3];
-    for (name, value) in ["maxmemory-policy", "appendonly", "save"].iter().zip(&mut settings) {
-        let mut command = redis::cmd("CONFIG");
-        command.arg("GET").arg(name);
-        match command.query_async::<Vec<String>>(&mut connection).await {
-            Ok(pair) => *value = pair.into_iter().nth(1).unwrap_or_default(),
-            Err(error) => {
-                tracing::warn!(%error, "Redis does not tell its settings; see to it that \
-                    maxmemory-policy is noeviction and that it persists");
-                return;
-            }
-        }
-    }
-    let [policy, appendonly, save] = &settings;
-    for complaint in complaints(policy, appendonly, save) {
-        tracing::warn!("Redis: {complaint}");
-    }
-}
-
-fn complaints(policy: &str, appendonly: &str, save: &str) -> Vec<String> {
-    let mut complaints = Vec::new();
-    if policy != "noeviction" {
-        complaints.push(format!(
-            "maxmemory-policy is {policy}: full memory logs people out; set noeviction"
-        ));
-    }
-    if appendonly != "yes" {
-        complaints.push(if save.is_empty() {
-            "nothing is persisted: a restart logs everybody out; set appendonly yes".to_owned()
-        } else {
-            "only snapshots are persisted: a crash forgets the last minutes, revocations \
-             included; set appendonly yes"
-                .to_owned()
-        });
-    }
-    complaints
 }

@@ -1,9 +1,13 @@
 //! The contract, and what is the Redis store's own.
 
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Instant;
 
+use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
 
+use super::link::{RECONNECT_PAUSE, complaints};
 use super::*;
 use crate::store::contract::{self, AnyStore, NOW, Party, SECRET, for_each_promise};
 

@@ -1,0 +1,199 @@
+//! Refresh tokens and their rotation.
+
+use super::*;
+
+pub async fn refresh_rotates_generation_by_generation(store: &AnyStore) {
+    let party = Party::begun(store).await;
+    for generation in 1..=5 {
+        let now = NOW.plus(u64::from(generation) * 100);
+        let jti = party.jti(u64::from(generation) + 1);
+        let status = party.status(generation + 1);
+        let access = AccessRow { jti, expires_at: now.plus(ACCESS_IN), status };
+        let rotated = rotate(store, &party, generation, now).await;
+        assert_eq!(rotated, Rotated::Next { grant: party.grant(), access });
+        assert_eq!(found_access(store, &party, jti.number, now).await, Some(party.grant()));
+    }
+    let narrowed = RefreshRotation { scope: Some(scope("profile")), ..party.rotation(6, NOW) };
+    let rotated = store.rotate_refresh(&narrowed, NOW.plus(600)).await.unwrap();
+    let Rotated::Next { grant, .. } = rotated else { panic!("{rotated:?}") };
+    assert_eq!(grant.scope, party.grant().scope, "the grant's own scope stays");
+}
+
+pub async fn refresh_is_found_while_it_is_current(store: &AnyStore) {
+    let party = Party::begun(store).await;
+    let find = async |generation, now| {
+        store.find_refresh(&party.grant_id, &party.token(generation), now).await.unwrap()
+    };
+    assert_eq!(find(1, NOW).await, Some(party.grant()));
+    rotate(store, &party, 1, NOW).await;
+    assert_eq!(find(1, NOW).await, None);
+    assert_eq!(find(2, NOW).await, Some(party.grant()));
+    assert_eq!(find(2, NOW.plus(IDLE_IN)).await, None);
+    // Looking is not using: the answer to the rotation may still be asked for again.
+    assert!(matches!(rotate(store, &party, 1, NOW).await, Rotated::Repeated { .. }));
+    store.revoke_grant(&party.grant_id, NOW).await.unwrap();
+    assert_eq!(find(2, NOW).await, None);
+    let unknown = store.find_refresh(&next_grant_id(), &party.token(2), NOW).await.unwrap();
+    assert_eq!(unknown, None);
+}
+
+pub async fn refresh_is_repeated_within_the_grace(store: &AnyStore) {
+    let party = Party::begun(store).await;
+    rotate(store, &party, 1, NOW).await;
+    for (number, later) in [(3, 0), (4, 1), (5, REFRESH_GRACE_IN)] {
+        let now = NOW.plus(later);
+        let (jti, status) = (party.jti(number), party.status(2));
+        let access = AccessRow { jti, expires_at: now.plus(ACCESS_IN), status };
+        let (grant, current) = (party.grant(), party.token(2));
+        let repeated = rotate(store, &party, 1, now).await;
+        assert_eq!(repeated, Rotated::Repeated { grant, access, current });
+    }
+    assert!(matches!(rotate(store, &party, 2, NOW.plus(11)).await, Rotated::Next { .. }));
+    assert!(found_access(store, &party, 5, NOW.plus(11)).await.is_some());
+}
+
+pub async fn refresh_is_not_repeated_after_its_successor_was_used(store: &AnyStore) {
+    let party = Party::begun(store).await;
+    rotate(store, &party, 1, NOW).await;
+    rotate(store, &party, 2, NOW).await;
+    assert_eq!(rotate(store, &party, 1, NOW).await, Rotated::Reused);
+    assert_dead(store, &party).await;
+}
+
+pub async fn refresh_is_not_repeated_after_an_access_token_of_its_successor_was_seen(
+    store: &AnyStore,
+) {
+    let party = Party::begun(store).await;
+    rotate(store, &party, 1, NOW).await;
+    assert!(found_access(store, &party, 2, NOW).await.is_some());
+    assert_eq!(rotate(store, &party, 1, NOW).await, Rotated::Reused);
+    assert_dead(store, &party).await;
+}
+
+pub async fn refresh_is_repeated_although_an_older_access_token_was_seen(store: &AnyStore) {
+    let party = Party::begun(store).await;
+    rotate(store, &party, 1, NOW).await;
+    assert!(found_access(store, &party, 1, NOW).await.is_some());
+    assert!(matches!(rotate(store, &party, 1, NOW).await, Rotated::Repeated { .. }));
+}
+
+pub async fn refresh_is_not_repeated_after_the_grace(store: &AnyStore) {
+    let party = Party::begun(store).await;
+    rotate(store, &party, 1, NOW).await;
+    let late = NOW.plus(REFRESH_GRACE_IN + 1);
+    assert_eq!(rotate(store, &party, 1, late).await, Rotated::Reused);
+    assert_dead(store, &party).await;
+}
+
+pub async fn refresh_of_two_generations_back_kills_within_the_grace(store: &AnyStore) {
+    let party = Party::begun(store).await;
+    for generation in 1..=3 {
+        rotate(store, &party, generation, NOW).await;
+    }
+    assert_eq!(rotate(store, &party, 2, NOW).await, Rotated::Reused);
+    assert_dead(store, &party).await;
+    assert_eq!(rotate(store, &party, 4, NOW).await, Rotated::Missing);
+}
+
+pub async fn refresh_of_another_client_changes_nothing(store: &AnyStore) {
+    let party = Party::begun(store).await;
+    rotate(store, &party, 1, NOW).await;
+    for generation in 1..=2 {
+        let rotation = party.rotation(generation, NOW);
+        let stolen = RefreshRotation { client_id: client("thief"), ..rotation };
+        assert_eq!(store.rotate_refresh(&stolen, NOW).await.unwrap(), Rotated::Missing);
+    }
+    assert!(matches!(rotate(store, &party, 2, NOW).await, Rotated::Next { .. }));
+}
+
+pub async fn refresh_beyond_the_scope_changes_nothing(store: &AnyStore) {
+    let party = Party::begun(store).await;
+    for beyond in ["admin", "openid admin", "open", "openid profil", "%a+", "."] {
+        let wide = RefreshRotation { scope: Some(scope(beyond)), ..party.rotation(1, NOW) };
+        let rotated = store.rotate_refresh(&wide, NOW).await.unwrap();
+        assert_eq!(rotated, Rotated::ScopeExceeded, "{beyond}");
+    }
+    let same = RefreshRotation { scope: Some(scope("profile openid")), ..party.rotation(1, NOW) };
+    let rotated = store.rotate_refresh(&same, NOW).await.unwrap();
+    let Rotated::Next { access, .. } = rotated else { panic!("{rotated:?}") };
+    assert_eq!(access.jti, party.jti(2), "nothing was counted");
+    let wide = RefreshRotation { scope: Some(scope("admin")), ..party.rotation(1, NOW) };
+    assert_eq!(store.rotate_refresh(&wide, NOW).await.unwrap(), Rotated::ScopeExceeded);
+    assert!(matches!(rotate(store, &party, 1, NOW).await, Rotated::Repeated { .. }));
+}
+
+pub async fn refresh_that_is_stale_kills_even_beyond_the_scope(store: &AnyStore) {
+    let party = Party::begun(store).await;
+    rotate(store, &party, 1, NOW).await;
+    rotate(store, &party, 2, NOW).await;
+    let wide = RefreshRotation { scope: Some(scope("admin")), ..party.rotation(1, NOW) };
+    assert_eq!(store.rotate_refresh(&wide, NOW).await.unwrap(), Rotated::Reused);
+    assert_dead(store, &party).await;
+}
+
+pub async fn refresh_of_a_generation_that_was_lost_is_missing(store: &AnyStore) {
+    let party = Party::begun(store).await;
+    assert_eq!(rotate(store, &party, 2, NOW).await, Rotated::Missing);
+    assert!(matches!(rotate(store, &party, 1, NOW).await, Rotated::Next { .. }));
+}
+
+pub async fn refresh_of_an_unknown_grant_is_missing(store: &AnyStore) {
+    let party = Party::new(store).await;
+    assert_eq!(rotate(store, &party, 1, NOW).await, Rotated::Missing);
+}
+
+pub async fn refresh_of_a_grant_without_one_is_missing(store: &AnyStore) {
+    let party = Party::new(store).await;
+    let new = NewGrant { refresh: None, ..party.new_grant() };
+    store.put_grant(&new, NOW).await.unwrap();
+    assert_eq!(rotate(store, &party, 1, NOW).await, Rotated::Missing);
+    assert!(found_access(store, &party, 1, NOW).await.is_some());
+}
+
+pub async fn refresh_ends_absolutely(store: &AnyStore) {
+    let party = Party::begun(store).await;
+    let end = NOW.plus(GRANT_IN);
+    let mut generation = 0;
+    let mut now = NOW;
+    while now < end {
+        generation += 1;
+        assert!(matches!(rotate(store, &party, generation, now).await, Rotated::Next { .. }));
+        now = now.plus(IDLE_IN - 1);
+    }
+    assert_eq!(rotate(store, &party, generation + 1, end).await, Rotated::Missing);
+    assert_eq!(store.find_grant(&party.grant_id, end).await.unwrap(), None);
+}
+
+pub async fn refresh_ends_when_idle(store: &AnyStore) {
+    let party = Party::begun(store).await;
+    let last = NOW.plus(IDLE_IN - 1);
+    assert!(matches!(rotate(store, &party, 1, last).await, Rotated::Next { .. }));
+    assert_eq!(rotate(store, &party, 2, last.plus(IDLE_IN)).await, Rotated::Missing);
+    assert_eq!(rotate(store, &party, 1, last.plus(IDLE_IN)).await, Rotated::Missing);
+}
+
+pub async fn refresh_never_outlives_its_grant(store: &AnyStore) {
+    let party = Party::new(store).await;
+    let end = NOW.plus(ACCESS_IN);
+    let grant = GrantRecord { expires_at: end, ..party.grant() };
+    store.put_grant(&NewGrant { grant, ..party.new_grant() }, NOW).await.unwrap();
+    for (generation, now) in [(1, NOW.plus(100)), (1, NOW.plus(101)), (2, NOW.plus(102))] {
+        let rotated = rotate(store, &party, generation, now).await;
+        let (Rotated::Next { grant, access } | Rotated::Repeated { grant, access, .. }) = rotated
+        else {
+            panic!("{rotated:?}")
+        };
+        assert_eq!((grant.expires_at, access.expires_at), (end, end));
+    }
+    assert_eq!(rotate(store, &party, 3, end).await, Rotated::Missing);
+}
+
+pub async fn revocation_beats_the_grace(store: &AnyStore) {
+    let party = Party::begun(store).await;
+    rotate(store, &party, 1, NOW).await;
+    store.revoke_grant(&party.grant_id, NOW).await.unwrap();
+    for generation in [1, 2] {
+        assert_eq!(rotate(store, &party, generation, NOW).await, Rotated::Missing);
+    }
+    assert_dead(store, &party).await;
+}

@@ -1,0 +1,167 @@
+//! Grants, access tokens and their statuses: until they end or are revoked.
+
+use super::*;
+
+pub async fn grant_begins_without_a_code(store: &AnyStore) {
+    let party = Party::new(store).await;
+    let access = store.put_grant(&party.new_grant(), NOW).await.unwrap();
+    assert_eq!(access, party.first_access());
+    assert_eq!(found_access(store, &party, 1, NOW).await, Some(party.grant()));
+    assert!(matches!(rotate(store, &party, 1, NOW).await, Rotated::Next { .. }));
+
+    let short = Party::new(store).await;
+    let expires_at = NOW.plus(ACCESS_IN - 1);
+    let grant = GrantRecord { expires_at, ..short.grant() };
+    let new = NewGrant { grant, ..short.new_grant() };
+    let access = store.put_grant(&new, NOW).await.unwrap();
+    assert_eq!(access.expires_at, expires_at, "no access token outlives its grant");
+
+    let bare = Party::new(store).await;
+    let new = NewGrant { refresh: None, ..bare.new_grant() };
+    store.put_grant(&new, NOW).await.unwrap();
+    let found = store.find_grant(&bare.grant_id, NOW).await.unwrap().unwrap();
+    assert_eq!(found.expires_at, NOW.plus(ACCESS_IN));
+}
+
+pub async fn grant_is_found_until_its_end(store: &AnyStore) {
+    let party = Party::begun(store).await;
+    let find = async |now| store.find_grant(&party.grant_id, now).await.unwrap();
+    assert_eq!(find(NOW).await, Some(party.grant()));
+    assert_eq!(find(NOW.plus(IDLE_IN - 1)).await, Some(party.grant()));
+    assert_eq!(find(NOW.plus(IDLE_IN)).await, None);
+    assert_eq!(store.find_grant(&next_grant_id(), NOW).await.unwrap(), None);
+}
+
+pub async fn grant_is_revoked_with_all_that_hangs_on_it(store: &AnyStore) {
+    let party = Party::begun(store).await;
+    // More access tokens than a revocation visits.
+    for _ in 0..100 {
+        rotate(store, &party, 1, NOW).await;
+    }
+    assert!(found_access(store, &party, 1, NOW).await.is_some());
+    assert!(found_access(store, &party, 101, NOW).await.is_some());
+    let other = Party::begun(store).await;
+    store.revoke_grant(&party.grant_id, NOW).await.unwrap();
+    assert_dead(store, &party).await;
+    for number in 1..=101 {
+        assert_eq!(found_access(store, &party, number, NOW).await, None);
+    }
+    store.revoke_grant(&party.grant_id, NOW.plus(1)).await.unwrap();
+    store.revoke_grant(&next_grant_id(), NOW).await.unwrap();
+    assert_dead(store, &party).await;
+    assert!(found_access(store, &other, 1, NOW).await.is_some());
+}
+
+pub async fn access_token_ends(store: &AnyStore) {
+    let party = Party::begun(store).await;
+    assert!(found_access(store, &party, 1, NOW.plus(ACCESS_IN - 1)).await.is_some());
+    assert_eq!(found_access(store, &party, 1, NOW.plus(ACCESS_IN)).await, None);
+    for number in [0, 2, u64::MAX] {
+        assert_eq!(found_access(store, &party, number, NOW).await, None);
+    }
+    let unknown = Jti { grant_id: next_grant_id(), number: 1 };
+    assert_eq!(store.find_access(&unknown, NOW).await.unwrap(), None);
+}
+
+pub async fn access_token_of_the_previous_generation_ends_with_the_grace(store: &AnyStore) {
+    let party = Party::begun(store).await;
+    rotate(store, &party, 1, NOW).await;
+    let last = NOW.plus(REFRESH_GRACE_IN);
+    assert!(found_access(store, &party, 1, last).await.is_some());
+    assert_eq!(found_access(store, &party, 1, last.plus(1)).await, None);
+    assert!(found_access(store, &party, 2, last.plus(1)).await.is_some());
+    rotate(store, &party, 2, last).await;
+    assert_eq!(found_access(store, &party, 1, last).await, None, "two generations back");
+    assert!(found_access(store, &party, 2, last).await.is_some());
+}
+
+pub async fn access_token_is_revoked_alone(store: &AnyStore) {
+    let party = Party::begun(store).await;
+    rotate(store, &party, 1, NOW).await;
+    for _ in 0..2 {
+        store.revoke_access(&party.jti(2), NOW).await.unwrap();
+        assert_eq!(found_access(store, &party, 2, NOW).await, None);
+    }
+    assert!(found_access(store, &party, 1, NOW).await.is_some());
+    assert!(matches!(rotate(store, &party, 2, NOW).await, Rotated::Next { .. }));
+    let unknown = Jti { grant_id: next_grant_id(), number: u64::MAX };
+    store.revoke_access(&unknown, NOW).await.unwrap();
+}
+
+pub async fn statuses_are_reserved_once(store: &AnyStore) {
+    let mut reserved = std::collections::HashSet::new();
+    let mut lists = std::collections::HashSet::new();
+    // One block more than a list has: wherever the first one lay, a new list has begun.
+    for _ in 0..=STATUS_LIST_LEN / STATUS_BLOCK_LEN {
+        let StatusBlock { list, first } = reserve(store).await;
+        assert!(first + STATUS_BLOCK_LEN <= STATUS_LIST_LEN, "{first}");
+        assert_eq!(first % STATUS_BLOCK_LEN, 0);
+        assert!(reserved.insert((list, first)), "{first} was reserved twice");
+        lists.insert(list);
+    }
+    assert!((2..=3).contains(&lists.len()), "{}", lists.len());
+}
+
+pub async fn status_list_is_found_and_others_are_not(store: &AnyStore) {
+    let list = reserve(store).await.list;
+    let bits = store.find_status_list(&list, NOW).await.unwrap().unwrap();
+    assert_eq!(bits.len(), STATUS_LIST_LEN as usize / 8);
+    assert!(store.has_status_list(&list, NOW).await.unwrap());
+    assert!(!store.has_status_list(&new_list(), NOW).await.unwrap());
+    assert_eq!(store.find_status_list(&new_list(), NOW).await.unwrap(), None);
+}
+
+pub async fn status_of_a_token_is_set_when_it_is_revoked(store: &AnyStore) {
+    let party = begin_with_statuses(store).await;
+    rotate(store, &party, 1, NOW).await;
+    assert_eq!(statuses(store, &party).await, [0, 0, 0, 0]);
+    for _ in 0..2 {
+        store.revoke_access(&party.jti(2), NOW).await.unwrap();
+        assert_eq!(statuses(store, &party).await, [0, 1, 0, 0]);
+    }
+    store.revoke_grant(&party.grant_id, NOW).await.unwrap();
+    assert_eq!(statuses(store, &party).await, [1, 1, 0, 0]);
+}
+
+pub async fn statuses_of_a_grant_are_set_however_it_is_revoked(store: &AnyStore) {
+    for way in ["revoked", "code replayed", "refresh token reused"] {
+        let party = begin_with_statuses(store).await;
+        rotate(store, &party, 1, NOW).await;
+        rotate(store, &party, 2, NOW).await;
+        assert_eq!(statuses(store, &party).await, [0, 0, 0, 0], "{way}");
+        match way {
+            "revoked" => store.revoke_grant(&party.grant_id, NOW).await.unwrap(),
+            "code replayed" => {
+                let redeemed = store.redeem_code(&party.redemption(), NOW).await.unwrap();
+                assert_eq!(redeemed, Redeemed::Replayed);
+            }
+            _ => assert_eq!(rotate(store, &party, 1, NOW).await, Rotated::Reused),
+        }
+        assert_eq!(statuses(store, &party).await, [1, 1, 1, 0], "{way}");
+        store.revoke_grant(&party.grant_id, NOW).await.unwrap();
+        assert_eq!(statuses(store, &party).await, [1, 1, 1, 0], "{way}, and once more");
+    }
+}
+
+pub async fn statuses_of_many_tokens_are_set(store: &AnyStore) {
+    let party = begin_with_statuses(store).await;
+    let StatusIndex { list, idx: first } = party.status(1);
+    // Of the same generation: each is good for as long as any other.
+    for _ in 0..200 {
+        rotate(store, &party, 1, NOW).await;
+    }
+    let idx = first + 500;
+    let status = StatusIndex { list, idx };
+    let rotation = RefreshRotation { status, ..party.rotation(1, NOW) };
+    store.rotate_refresh(&rotation, NOW).await.unwrap();
+    // The newest and the oldest, with a gap of tokens that were revoked alone.
+    for number in 100..140 {
+        store.revoke_access(&party.jti(number), NOW).await.unwrap();
+    }
+    store.revoke_grant(&party.grant_id, NOW).await.unwrap();
+    assert_eq!(statuses(store, &party).await, [1, 1, 0, 0]);
+    let bits = store.find_status_list(&list, NOW).await.unwrap().unwrap();
+    let list = StatusList::new(Bits::One, bits);
+    let set = (0..STATUS_BLOCK_LEN).filter(|at| list.status(first + at) == Some(1)).count();
+    assert_eq!((list.status(idx), set), (Some(1), 3), "and no other");
+}

@@ -1,0 +1,42 @@
+//! The Lua scripts, one file each.
+
+/// A Lua script, and the digest by which the server knows it.
+pub(super) struct Script {
+    /// What it says.
+    pub(super) text: &'static str,
+    digest: std::sync::OnceLock<String>,
+}
+
+impl Script {
+    const fn new(text: &'static str) -> Self {
+        Self { text, digest: std::sync::OnceLock::new() }
+    }
+
+    pub(super) fn digest(&self) -> &str {
+        self.digest.get_or_init(|| redis::Script::new(self.text).get_hash().to_owned())
+    }
+}
+
+/// Reads a script from the file of its name.
+macro_rules! script {
+    ($name:literal) => {
+        Script::new(include_str!(concat!($name, ".lua")))
+    };
+    (about a grant: $name:literal) => {
+        Script::new(concat!(include_str!("grant.lua"), include_str!(concat!($name, ".lua"))))
+    };
+}
+
+pub(super) static REDEEM_CODE: Script = script!(about a grant: "redeem_code");
+pub(super) static PUT_GRANT: Script = script!(about a grant: "put_grant");
+pub(super) static ROTATE_REFRESH: Script = script!(about a grant: "rotate_refresh");
+pub(super) static REVOKE_GRANT: Script = script!(about a grant: "revoke_grant");
+pub(super) static RESERVE_STATUSES: Script = script!("reserve_statuses");
+pub(super) static SET_STATUSES: Script = script!("set_statuses");
+pub(super) static FIND_ACCESS: Script = script!("find_access");
+pub(super) static PUT_ROW: Script = script!("put_row");
+pub(super) static FIND_SESSION: Script = script!("find_session");
+pub(super) static ADD_SESSION_GRANTS: Script = script!("add_session_grants");
+pub(super) static TAKE_SESSION: Script = script!("take_session");
+pub(super) static COUNT_ATTEMPT: Script = script!("count_attempt");
+pub(super) static RETURN_ATTEMPT: Script = script!("return_attempt");
