@@ -73,6 +73,19 @@ impl Request {
     /// As [`Request::send`], but nobody may be listening.
     #[track_caller]
     pub(crate) fn try_send(self) -> Result<Answer, reqwest::Error> {
+        let answer = self.ask()?;
+        answer.check();
+        Ok(answer)
+    }
+
+    /// Sends the request to another server, of whose answers nothing is expected.
+    #[track_caller]
+    pub(crate) fn send_elsewhere(self) -> Answer {
+        let request = format!("{} {}", self.method, self.url);
+        self.ask().unwrap_or_else(|error| panic!("{request}: {error:?}"))
+    }
+
+    fn ask(self) -> Result<Answer, reqwest::Error> {
         let mut builder = client().request(self.method.clone(), &self.url);
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
@@ -84,16 +97,14 @@ impl Request {
             builder = builder.body(body);
         }
         let response = builder.send()?;
-        let answer = Answer {
+        Ok(Answer {
             request: format!("{} {}", self.method, self.url),
             method: self.method,
             url: self.url,
             status: response.status().as_u16(),
             headers: response.headers().clone(),
             body: response.text()?,
-        };
-        answer.check();
-        Ok(answer)
+        })
     }
 }
 

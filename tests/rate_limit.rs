@@ -9,7 +9,7 @@ use stack::{Ending, Process};
 use tempfile::TempDir;
 
 use crate::browser::{Browser, Form};
-use crate::oauth::{ALICE, WEB};
+use crate::oauth::{ALICE, SPA, WEB};
 use crate::server::{EDGE_SECRET, Server, until};
 
 /// Starts `wrangler dev` with the settings of development, for another port and origin.
@@ -69,15 +69,16 @@ fn who_sends_too_many_forms_or_token_requests_is_told_to_wait() {
     }
     assert_eq!(told[0].status, 400, "the first ones are read: {:?}", told[0]);
 
-    // Token requests have a limit of their own, and are only counted when they would be forwarded.
-    for _ in 0..50 {
+    // A confidential client asks for all its users: it is not counted by its address.
+    for _ in 0..310 {
         WEB.refresh(&server, "x").refused(400, "invalid_grant");
     }
+    // Who is nobody in particular has a limit, of its own.
     let before = server.asked_of_origin();
     let mut limited = 0;
     for _ in 0..700 {
         let form = [("grant_type", "password"), ("username", "nobody"), ("password", "x")];
-        let answer = WEB.sign(server.post("/oauth2/token"), &form).send();
+        let answer = SPA.sign(server.post("/oauth2/token"), &form).send();
         match answer.status {
             429 => {
                 answer.refused(429, "temporarily_unavailable");

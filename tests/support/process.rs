@@ -124,6 +124,12 @@ impl Process {
         stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
     }
 
+    /// Tells whether any thread of the program runs: the first one may end before the others.
+    fn has_threads(&self) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid));
+        self.runs() || threads.is_ok_and(|threads| threads.count() > 1)
+    }
+
     /// Waits until the program has ended.
     ///
     /// # Panics
@@ -143,6 +149,11 @@ impl Drop for Process {
     fn drop(&mut self) {
         drop(self.guard.stdin.take());
         let _ = self.guard.wait();
+        // The guard is gone, but the program may still hold its ports while its threads end.
+        let began = Instant::now();
+        while self.has_threads() && began.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
