@@ -44,7 +44,8 @@ pub(crate) async fn answer(
     endpoint: Endpoint,
 ) -> Result<Answer, Refusal> {
     let authorization = incoming.authorization();
-    check_one_method(incoming, !authorization.is_empty())
+    let form = if incoming.method == "POST" { incoming.form().ok() } else { None };
+    bearer::check_one_method(!authorization.is_empty(), form.as_ref())
         .map_err(|error| Refusal::Bearer { error: Some(error), scope: None })?;
     let scope = (endpoint == Endpoint::Userinfo).then_some("openid");
     check(edge, incoming, Wanted { audience: edge.config.issuer.as_str(), scope }).await?;
@@ -88,17 +89,6 @@ pub(crate) async fn check(
     let client_id = ClientId::parse(&token.claims.client_id).map_err(|_| invalid())?;
     clients::check(edge, &client_id, |client| client.map(|_| ()).ok_or_else(invalid)).await?;
     if is_revoked(edge, &token.status).await? { Err(invalid()) } else { Ok(()) }
-}
-
-/// Refuses a token in the form beside one in the header (RFC 6750 §2).
-fn check_one_method(incoming: &Incoming, in_header: bool) -> Result<(), OAuthError> {
-    let in_form = incoming.method == "POST"
-        && in_header
-        && incoming.form().is_ok_and(|form| form.has("access_token"));
-    if in_form {
-        return Err(OAuthError::invalid_request("the access token is sent twice"));
-    }
-    Ok(())
 }
 
 /// Tells whether a token was revoked, by the list that it is in. One whose list is gone was lost

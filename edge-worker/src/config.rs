@@ -8,6 +8,7 @@ use serde::Deserialize;
 use shared::cookie::CookiePolicy;
 use shared::cors::WebOrigin;
 use shared::edge_keys::EdgeKeys;
+use shared::endpoint::INTERNAL;
 use shared::issuer::Issuer;
 use shared::metadata::ProviderMetadata;
 use shared::scope::Scope;
@@ -172,7 +173,7 @@ fn upstreams(text: &str) -> Result<Vec<Upstream>, &'static str> {
             return Err("prefixes like /api/notes, without a slash at the end");
         }
         let is_own = |own: &&str| prefix == own || prefix.starts_with(&format!("{own}/"));
-        if ["/oauth2", "/.well-known", "/internal", "/bff"].iter().any(is_own) {
+        if ["/oauth2", "/.well-known", INTERNAL, "/bff"].iter().any(is_own) {
             return Err("prefixes that are not the server's own");
         }
         upstream.url = origin_url(&upstream.url).ok_or("URLs http(s)://host[:port], no path")?;

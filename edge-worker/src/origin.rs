@@ -3,7 +3,7 @@
 use core::net::IpAddr;
 
 use js_sys::{ArrayBuffer, Uint8Array};
-use shared::endpoint::Endpoint;
+use shared::endpoint::{Endpoint, LATE_CODES};
 use shared::error::OAuthError;
 use shared::secret::{Sha256Digest, base64url};
 use shared::signed_request::{self, EdgeStatement, RequestParts};
@@ -173,9 +173,6 @@ pub(crate) async fn load(
         _ => Err(away("not what was asked for")),
     }
 }
-
-/// Where the origin is told of codes that were refused because they were late.
-const LATE_CODES: &str = "/internal/late-codes";
 
 /// Tells the origin of a token request whose code was refused because it was late. What it makes of
 /// it, nobody waits for; when it is away, a replay is not noticed.

@@ -1,6 +1,7 @@
 //! Bearer tokens in requests, and the challenges that answer for them.
 
 use crate::error::{ErrorCode, OAuthError};
+use crate::form::Params;
 use crate::limits::JWT_LEN;
 
 /// What a request says about itself.
@@ -44,6 +45,20 @@ impl<'a> BearerCredentials<'a> {
             .filter(|token| !token.is_empty() && token.as_bytes().iter().all(is_token68));
         token.map(Self::Token).ok_or(OAuthError::invalid_request("the bearer token is malformed"))
     }
+}
+
+/// Refuses an access token in the form beside one in the header. `form` is the request's, if it has
+/// one; `in_header` tells whether there is any `Authorization`.
+///
+/// # Errors
+/// `invalid_request`.
+///
+/// Source: RFC 6750 §2.
+pub fn check_one_method(in_header: bool, form: Option<&Params>) -> Result<(), OAuthError> {
+    if in_header && form.is_some_and(|form| form.has("access_token")) {
+        return Err(OAuthError::invalid_request("the access token is sent twice"));
+    }
+    Ok(())
 }
 
 /// Writes the `WWW-Authenticate` value for a request without credentials.
@@ -108,5 +123,15 @@ mod tests {
             "Bearer realm=\"cadence\", error=\"insufficient_scope\", \
              error_description=\"the access token does not cover this\", scope=\"openid\""
         );
+    }
+
+    #[test]
+    fn a_token_is_sent_once() {
+        let form = |text: &str| Params::parse(text.as_bytes()).unwrap();
+        let twice = check_one_method(true, Some(&form("access_token=x"))).unwrap_err();
+        assert_eq!(twice.code(), ErrorCode::InvalidRequest);
+        assert!(check_one_method(false, Some(&form("access_token=x"))).is_ok());
+        assert!(check_one_method(true, Some(&form("token=x"))).is_ok());
+        assert!(check_one_method(true, None).is_ok());
     }
 }

@@ -4,6 +4,16 @@
 use crate::cors::CorsRule;
 use crate::status_list::StatusListId;
 
+/// Below it is what edge and origin have to tell each other. Nothing there is an endpoint: the edge
+/// leads nobody to it, and the origin answers signed requests alone.
+pub const INTERNAL: &str = "/internal";
+
+/// The registered clients, for the edge.
+pub const CLIENTS: &str = "/internal/clients";
+
+/// Token requests whose codes the edge has refused because they were late.
+pub const LATE_CODES: &str = "/internal/late-codes";
+
 /// A public endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Endpoint {

@@ -3,6 +3,7 @@
 //! Others than this worker may be able to write there, so a copy is authenticated. A cache that
 //! does not work is the same as an empty one.
 
+use shared::endpoint::INTERNAL;
 use shared::secret::{MacKey, base64url, base64url_decode, same_bytes};
 use wasm_bindgen_futures::JsFuture;
 use worker::{Cache, Headers, Response};
@@ -39,7 +40,7 @@ pub(super) async fn put(edge: &Edge, path: &str, written: &Written, loaded_at: u
 
 /// The name of a copy: below a path of the issuer's that nobody can ask for.
 fn url(edge: &Edge, path: &str) -> String {
-    edge.config.issuer.url(&format!("/internal/kept{path}"))
+    edge.config.issuer.url(&format!("{INTERNAL}/kept{path}"))
 }
 
 fn write(key: &MacKey, path: &str, text: &str, etag: Option<&str>, loaded_at: u64) -> String {

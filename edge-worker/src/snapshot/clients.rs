@@ -5,13 +5,11 @@ use std::collections::HashMap;
 use std::thread::LocalKey;
 
 use shared::client::{Client, ClientId};
+use shared::endpoint;
 
 use super::slot::Bounds;
 use super::{Kept, Slots, Unreadable, Written};
 use crate::Edge;
-
-/// Path of the client snapshot at the origin; the edge alone may ask for it.
-const PATH: &str = "/internal/clients";
 
 /// The registered clients.
 pub(crate) struct Clients {
@@ -44,7 +42,7 @@ impl Kept for Clients {
     }
 
     fn path((): &()) -> String {
-        PATH.to_owned()
+        endpoint::CLIENTS.to_owned()
     }
 
     async fn read(_: &Edge, (): &(), written: &Written) -> Result<Self, Unreadable> {
