@@ -1,8 +1,10 @@
 //! G7, BR13: the edge and the origin behind it give the same answers.
 
+use crate::browser::{Browser, Form};
+use crate::forge;
 use crate::http::{Answer, Request, query};
-use crate::oauth::{ALICE, App, CHALLENGE, OTHER, SPA, WEB};
-use crate::server::Server;
+use crate::oauth::{ALICE, App, CHALLENGE, OTHER, SPA, VERIFIER, WEB};
+use crate::server::{Server, now};
 
 /// What of an answer clients act upon.
 const HEADERS: [&str; 16] = [
@@ -79,6 +81,80 @@ fn token_requests_are_refused_alike() {
     }
 }
 
+/// What proves itself, or does not, is judged alike: with whatever secret it is sent.
+#[test]
+fn proofs_are_refused_alike() {
+    let server = Server::edge();
+    let good = forge::code(now(), "web", WEB.redirect_uri, CHALLENGE);
+    let altered = format!("A{}", &good[1..]);
+    let late = forge::code(now() - 61, "web", WEB.redirect_uri, CHALLENGE);
+    let future = forge::code(now() + 60, "web", WEB.redirect_uri, CHALLENGE);
+    let foreign = forge::code(now(), "other", WEB.redirect_uri, CHALLENGE);
+    let elsewhere = forge::code(now(), "web", "https://app.example/other", CHALLENGE);
+    let never_issued = forge::refresh_token(now() + 60, "web");
+    let ended = forge::refresh_token(now() - 60, "web");
+    let of_another = forge::refresh_token(now() + 60, "other");
+    let used = WEB.tokens(server, "openid offline_access").refresh;
+    for code in [&good, &altered, &late, &future, &foreign, &elsewhere] {
+        for verifier in [VERIFIER, "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXj", "short", ""] {
+            let form = [
+                ("grant_type", "authorization_code"),
+                ("code", code),
+                ("redirect_uri", WEB.redirect_uri),
+                ("code_verifier", verifier),
+            ];
+            same("POST", "/oauth2/token", |request| WEB.sign(request, &form));
+            same("POST", "/oauth2/token", |request| request.basic("web", "wrong").form(&form));
+            same("POST", "/oauth2/token", |request| SPA.sign(request, &form));
+        }
+    }
+    for token in [&never_issued, &ended, &of_another, &format!("{used}x"), &used[1..].to_owned()] {
+        let form = [("grant_type", "refresh_token"), ("refresh_token", token)];
+        same("POST", "/oauth2/token", |request| WEB.sign(request, &form));
+        same("POST", "/oauth2/token", |request| request.basic("web", "wrong").form(&form));
+        same("POST", "/oauth2/token", |request| OTHER.sign(request, &form));
+    }
+}
+
+/// A sign-in goes on at either door, wherever it began.
+#[test]
+fn sign_ins_look_alike() {
+    let server = Server::edge();
+    for extra in ["", "&login_hint=alice%40example.test", "&prompt=login", "&max_age=0"] {
+        let query = format!("{}{extra}", WEB.authorization("openid profile").query());
+        let mut browser = Browser::new(server);
+        let page = browser.authorize(&query).expect(200);
+        let tx = Form::of(&page).field("tx").to_owned();
+        let cookies = browser.cookies().iter().map(|(name, value)| format!("{name}={value}"));
+        let cookies = cookies.collect::<Vec<_>>().join("; ");
+        for target in [
+            format!("/oauth2/login?tx={tx}"),
+            format!("/oauth2/login?tx={tx}&client_id=web"),
+            "/oauth2/login?tx=AAAAAAAAAAAAAAAAAAAAAA&client_id=web".to_owned(),
+            "/oauth2/login?tx=AAAAAAAAAAAAAAAAAAAAAA&client_id=nobody".to_owned(),
+        ] {
+            same("GET", &target, |request| request.header("cookie", &cookies));
+            same("GET", &target, |request| request);
+        }
+        let csrf = Form::of(&page).field("csrf").to_owned();
+        for (csrf, username, password) in
+            [(&*csrf, "", ""), (&csrf, ALICE, ""), (&csrf, "", "x"), ("wrong", ALICE, "x")]
+        {
+            let form =
+                [("tx", &*tx), ("csrf", csrf), ("username", username), ("password", password)];
+            same("POST", "/oauth2/login", |request| {
+                request.header("cookie", &cookies).header("origin", &server.url).form(&form)
+            });
+            same("POST", "/oauth2/login", |request| {
+                let evil = request.header("origin", "https://evil.example");
+                evil.header("cookie", &cookies).form(&form)
+            });
+        }
+    }
+    let refused = format!("{}&prompt=none", WEB.authorization("openid").query());
+    same("GET", &format!("/oauth2/authorize?{refused}"), |request| request);
+}
+
 #[test]
 fn authorization_requests_are_refused_alike() {
     let good = WEB.authorization("openid");
@@ -151,6 +227,9 @@ fn everything_else_is_answered_alike() {
         "/",
         "/oauth2/nothing",
         "/oauth2/token/",
+        "/oauth2/status/AAAAAAAAAAAAAAAAAAAAAA",
+        "/oauth2/status/x",
+        "/oauth2/status/",
     ] {
         same("GET", path, |request| request);
         same("OPTIONS", path, |request| request.header("origin", "https://spa.example"));
