@@ -36,6 +36,14 @@ pub struct EdgeStatement {
     pub client_address: Option<IpAddr>,
 }
 
+/// What a request's header claims that the edge says. Nothing of it is known to be true before
+/// [`ClaimedStatement::verify`], which needs the whole request.
+#[derive(Clone, Debug)]
+pub struct ClaimedStatement {
+    statement: EdgeStatement,
+    tag: Vec<u8>,
+}
+
 /// Why a signature is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignatureRefused {
@@ -54,20 +62,42 @@ impl EdgeStatement {
         format!("{};{}", self.fields(), base64url(&self.tag(keys.current(), request)))
     }
 
-    /// Reads and verifies the header of a request.
+    fn fields(&self) -> String {
+        let address = self.client_address.map_or("-".to_owned(), |address| address.to_string());
+        format!("v1;{};{};{address}", self.signed_at.as_secs(), base64url(&self.nonce))
+    }
+
+    fn tag(&self, key: &MacKey, request: &RequestParts<'_>) -> [u8; 32] {
+        let RequestParts { method, target, body } = request;
+        key.tag(&[self.fields().as_bytes(), method.as_bytes(), target.as_bytes(), body.as_bytes()])
+    }
+}
+
+impl ClaimedStatement {
+    /// Reads the header of a request.
+    ///
+    /// Does NOT verify anything: whoever wrote the header may have made it up.
+    ///
+    /// # Errors
+    /// [`SignatureRefused::Malformed`].
+    pub fn parse(header: &str) -> Result<Self, SignatureRefused> {
+        Self::read(header).ok_or(SignatureRefused::Malformed)
+    }
+
+    /// Verifies it against the request that it came with.
     ///
     /// Does NOT tell a replay within [`SIGNED_REQUEST_EXPIRES_IN`] seconds: whoever verifies
     /// remembers the nonces.
     ///
     /// # Errors
-    /// [`SignatureRefused`].
+    /// [`SignatureRefused::Forged`], [`SignatureRefused::Expired`].
     pub fn verify(
+        self,
         keys: &Overlapping<MacKey>,
-        header: &str,
         request: &RequestParts<'_>,
         now: UnixTime,
-    ) -> Result<Self, SignatureRefused> {
-        let (statement, tag) = Self::parse(header).ok_or(SignatureRefused::Malformed)?;
+    ) -> Result<EdgeStatement, SignatureRefused> {
+        let Self { statement, tag } = self;
         let made_by = |key: &MacKey| same_bytes(&statement.tag(key, request), &tag);
         if !keys.accepted().any(made_by) {
             return Err(SignatureRefused::Forged);
@@ -79,7 +109,7 @@ impl EdgeStatement {
         Ok(statement)
     }
 
-    fn parse(header: &str) -> Option<(Self, Vec<u8>)> {
+    fn read(header: &str) -> Option<Self> {
         let mut fields = header.split(';');
         if fields.next()? != "v1" {
             return None;
@@ -91,17 +121,8 @@ impl EdgeStatement {
             address => Some(address.parse().ok()?),
         };
         let tag = base64url_decode(fields.next()?)?;
-        fields.next().is_none().then_some((Self { signed_at, nonce, client_address }, tag))
-    }
-
-    fn fields(&self) -> String {
-        let address = self.client_address.map_or("-".to_owned(), |address| address.to_string());
-        format!("v1;{};{};{address}", self.signed_at.as_secs(), base64url(&self.nonce))
-    }
-
-    fn tag(&self, key: &MacKey, request: &RequestParts<'_>) -> [u8; 32] {
-        let RequestParts { method, target, body } = request;
-        key.tag(&[self.fields().as_bytes(), method.as_bytes(), target.as_bytes(), body.as_bytes()])
+        let statement = EdgeStatement { signed_at, nonce, client_address };
+        fields.next().is_none().then_some(Self { statement, tag })
     }
 }
 
@@ -114,6 +135,15 @@ mod tests {
 
     fn keys(secret: &[u8]) -> Overlapping<MacKey> {
         EdgeKeys::derive(secret, None).requests
+    }
+
+    fn verify(
+        keys: &Overlapping<MacKey>,
+        header: &str,
+        request: &RequestParts<'_>,
+        now: UnixTime,
+    ) -> Result<EdgeStatement, SignatureRefused> {
+        ClaimedStatement::parse(header)?.verify(keys, request, now)
     }
 
     fn statement() -> EdgeStatement {
@@ -132,8 +162,7 @@ mod tests {
     fn a_signature_holds_for_its_request_and_half_a_minute() {
         let key = keys(b"secret");
         let header = statement().sign(&key, &request());
-        let verify =
-            |request: &RequestParts<'_>, now| EdgeStatement::verify(&key, &header, request, now);
+        let verify = |request: &RequestParts<'_>, now| verify(&key, &header, request, now);
         assert_eq!(verify(&request(), NOW.plus(30)), Ok(statement()));
         assert_eq!(verify(&request(), NOW.plus(31)), Err(SignatureRefused::Expired));
         assert_eq!(verify(&request(), NOW.minus(31)), Err(SignatureRefused::Expired));
@@ -155,13 +184,13 @@ mod tests {
             [("2001:db8::1", "2001:db8::2"), ("2001:db8::1", "-"), ("1800000000", "1800000001")]
         {
             let changed = header.replace(from, to);
-            let refused = EdgeStatement::verify(&key, &changed, &request(), NOW);
+            let refused = verify(&key, &changed, &request(), NOW);
             assert_eq!(refused, Err(SignatureRefused::Forged), "{changed}");
         }
-        let other = EdgeStatement::verify(&keys(b"other"), &header, &request(), NOW);
+        let other = verify(&keys(b"other"), &header, &request(), NOW);
         assert_eq!(other, Err(SignatureRefused::Forged));
         for malformed in ["", "v1", "v2;1;AA;-;AA", "v1;x;AA;-;AA", &format!("{header};x")] {
-            let refused = EdgeStatement::verify(&key, malformed, &request(), NOW);
+            let refused = verify(&key, malformed, &request(), NOW);
             assert_eq!(refused, Err(SignatureRefused::Malformed), "{malformed}");
         }
     }

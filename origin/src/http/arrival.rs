@@ -27,7 +27,7 @@ use shared::issuer::Issuer;
 use shared::limits::{FORM_LEN, URL_LEN};
 use shared::secret::{Sha256Digest, base64url};
 use shared::sign_in;
-use shared::signed_request::{self, EdgeStatement, RequestParts};
+use shared::signed_request::{self, ClaimedStatement, EdgeStatement, RequestParts};
 use shared::time::UnixTime;
 
 use super::answer::{self, Cause, HttpError};
@@ -203,6 +203,8 @@ async fn arrive(
         ));
     }
     let (mut parts, body) = request.into_parts();
+    // Before the body: who cannot have signed it has no claim on being listened to.
+    let claimed = claimed_statement(app, &parts).map_err(|error| refuse(error, request_id))?;
     let read = tokio::time::timeout(BODY_IN, to_bytes(body, FORM_LEN)).await;
     let body = read
         .map_err(|_| {
@@ -213,7 +215,9 @@ async fn arrive(
         })?
         .map_err(|_| refuse(OAuthError::too_large(), request_id))?;
     let now = clock::now();
-    let statement = edge_statement(app, &parts, &target, &body, now)
+    let statement = claimed
+        .map(|claimed| edge_statement(app, claimed, &parts, &target, &body, now))
+        .transpose()
         .map_err(|error| refuse(error, request_id))?;
     let peer = parts.extensions.get::<SocketAddr>().map(SocketAddr::ip);
     let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -252,32 +256,44 @@ async fn arrive(
     Ok(Request::from_parts(parts, Body::empty()))
 }
 
-/// Verifies the edge's signature, if the request has one.
+const NOT_SIGNED: OAuthError =
+    OAuthError::new(ErrorCode::AccessDenied, "the edge's signature is not good");
+
+/// Reads the edge's header, if the request has one. Needs no body, and proves nothing:
+/// [`edge_statement`] does.
 ///
 /// # Errors
-/// `access_denied` for a signature that is not good, or was seen before; and for none, where the
-/// settings want one.
+/// `access_denied` for one that is malformed or there twice; and for none, where the settings want
+/// one.
+fn claimed_statement(app: &App, parts: &Parts) -> Result<Option<ClaimedStatement>, OAuthError> {
+    let mut headers = parts.headers.get_all(signed_request::HEADER).iter();
+    let Some(header) = headers.next() else {
+        return if app.require_edge { Err(NOT_SIGNED) } else { Ok(None) };
+    };
+    let header = header.to_str().ok().filter(|_| headers.next().is_none()).ok_or(NOT_SIGNED)?;
+    ClaimedStatement::parse(header).map(Some).map_err(|_| NOT_SIGNED)
+}
+
+/// Verifies what the edge's header claims.
+///
+/// # Errors
+/// `access_denied` for a signature that is not good, or was seen before; unavailable when too many
+/// are remembered to tell.
 fn edge_statement(
     app: &App,
+    claimed: ClaimedStatement,
     parts: &Parts,
     target: &str,
     body: &[u8],
     now: UnixTime,
-) -> Result<Option<EdgeStatement>, OAuthError> {
-    const REFUSED: OAuthError =
-        OAuthError::new(ErrorCode::AccessDenied, "the edge's signature is not good");
-    let mut headers = parts.headers.get_all(signed_request::HEADER).iter();
-    let Some(header) = headers.next() else {
-        return if app.require_edge { Err(REFUSED) } else { Ok(None) };
-    };
-    let header = header.to_str().ok().filter(|_| headers.next().is_none()).ok_or(REFUSED)?;
+) -> Result<EdgeStatement, OAuthError> {
     let request =
         RequestParts { method: parts.method.as_str(), target, body: Sha256Digest::of(body) };
-    let statement = EdgeStatement::verify(&app.edge_keys.requests, header, &request, now)
-        .map_err(|_| REFUSED)?;
+    let statement =
+        claimed.verify(&app.edge_keys.requests, &request, now).map_err(|_| NOT_SIGNED)?;
     match app.seen_requests.see(&statement, now) {
-        Seen::Never => Ok(Some(statement)),
-        Seen::Before => Err(REFUSED),
+        Seen::Never => Ok(statement),
+        Seen::Before => Err(NOT_SIGNED),
         Seen::TooMany => Err(OAuthError::temporarily_unavailable()),
     }
 }
