@@ -1,7 +1,10 @@
 //! Places in status lists for access tokens that are about to be minted: reserved in blocks ahead
 //! of need, handed out shuffled.
 //!
-//! Reserving ahead means that issuing a token costs no round trip of its own. The order inside a
+//! Reserving ahead means that issuing a token seldom costs a round trip of its own. The store may
+//! come back without the lists, though, and a token of a list that is gone is refused. So the lists
+//! are looked for once a second, and whenever a grant begins: after a store came back empty no grant
+//! is left, and one has to begin before anything else can be issued. The order inside a
 //! block is random, so that the place of a token does not tell when it was issued, or how many
 //! were (draft-ietf-oauth-status-list §12.4, §12.5).
 
@@ -25,12 +28,14 @@ pub struct Statuses {
     reserving: tokio::sync::Mutex<()>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Places {
     /// In the order in which they are handed out, from the end.
     free: Vec<StatusIndex>,
     /// When the oldest of them was reserved.
     reserved_at: UnixTime,
+    /// The second in which their lists were last found to be there.
+    confirmed_at: Option<UnixTime>,
 }
 
 /// What taking a place has found.
@@ -50,11 +55,34 @@ impl Statuses {
         Self { store, places: Mutex::default(), reserving: tokio::sync::Mutex::default() }
     }
 
-    /// Takes a place that no other token has.
+    /// Takes a place that no other token has, in a list that was there in the second `now`.
+    ///
+    /// Does NOT see a list go within that second: that is for [`Self::take_confirmed`].
     ///
     /// # Errors
-    /// When none is left and none can be reserved.
+    /// When the store does not tell whether the list is there, or none is left and none can be
+    /// reserved.
     pub async fn take(self: &Arc<Self>, now: UnixTime) -> Result<StatusIndex, StoreError> {
+        if self.places().confirmed_at != Some(now) {
+            self.confirm(now).await?;
+        }
+        self.take_any(now).await
+    }
+
+    /// Takes a place for the first token of a grant, in a list that is there at this moment; it
+    /// always takes a round trip.
+    ///
+    /// # Errors
+    /// As for [`Self::take`].
+    pub async fn take_confirmed(
+        self: &Arc<Self>,
+        now: UnixTime,
+    ) -> Result<StatusIndex, StoreError> {
+        self.confirm(now).await?;
+        self.take_any(now).await
+    }
+
+    async fn take_any(self: &Arc<Self>, now: UnixTime) -> Result<StatusIndex, StoreError> {
         match self.try_take(now) {
             Taken::Enough(place) => return Ok(place),
             Taken::Few(place) => {
@@ -74,19 +102,17 @@ impl Statuses {
         }
     }
 
-    /// Makes sure that the places which are handed out next are in a list that is there. A store
-    /// that came back empty has forgotten it, and the tokens of a forgotten list are refused.
-    ///
-    /// It takes a round trip, so it is for whoever has just logged in: after a store came back
-    /// empty, everybody has to, before anything can be issued.
-    ///
-    /// # Errors
-    /// When the store does not tell.
-    pub async fn confirm(&self, now: UnixTime) -> Result<(), StoreError> {
-        let Some(next) = self.places().free.last().copied() else { return Ok(()) };
-        if !self.store.has_status_list(&next.list, now).await? {
-            self.places().free.retain(|place| place.list != next.list);
+    /// Gives up the places in lists that the store does not have (any more).
+    async fn confirm(&self, now: UnixTime) -> Result<(), StoreError> {
+        let mut lists: Vec<_> = self.places().free.iter().map(|place| place.list).collect();
+        // A block is of one list, and at most two blocks are held.
+        lists.dedup();
+        for list in lists {
+            if !self.store.has_status_list(&list, now).await? {
+                self.places().free.retain(|place| place.list != list);
+            }
         }
+        self.places().confirmed_at = Some(now);
         Ok(())
     }
 
@@ -208,15 +234,32 @@ mod tests {
     #[tokio::test]
     async fn places_in_a_list_that_was_forgotten_are_not_handed_out() {
         let (before, _directory) = statuses().await;
-        before.take(NOW).await.unwrap();
+        let forgotten = before.take(NOW).await.unwrap().list;
+        for way in ["a second later", "for a new grant"] {
+            // A supply whose store has never had these lists.
+            let (after, _directory) = statuses().await;
+            after.places().clone_from(&before.places());
+            let place = match way {
+                "a second later" => after.take(NOW.plus(1)).await.unwrap(),
+                _ => after.take_confirmed(NOW).await.unwrap(),
+            };
+            assert_ne!(place.list, forgotten, "{way}");
+            let next = after.take_confirmed(NOW.plus(2)).await.unwrap();
+            assert_eq!(next.list, place.list, "this one is there");
+        }
+    }
+
+    #[tokio::test]
+    async fn of_two_lists_the_one_that_is_there_is_kept() {
+        let (before, _directory) = statuses().await;
+        let forgotten = before.take(NOW).await.unwrap();
         let (after, _directory) = statuses().await;
-        let place = before.take(NOW).await.unwrap();
-        *after.places() = std::mem::take(&mut *before.places());
-        after.confirm(NOW).await.unwrap();
-        assert_ne!(after.take(NOW).await.unwrap().list, place.list);
-        let place = after.take(NOW).await.unwrap();
-        after.confirm(NOW).await.unwrap();
-        assert_eq!(after.take(NOW).await.unwrap().list, place.list, "this one is there");
+        let kept = after.take(NOW).await.unwrap().list;
+        after.places().free.push(forgotten);
+        assert_eq!(after.take(NOW.plus(1)).await.unwrap().list, kept);
+        after.places().free.insert(0, forgotten);
+        after.take(NOW.plus(2)).await.unwrap();
+        assert!(after.places().free.iter().all(|place| place.list == kept));
     }
 
     #[test]

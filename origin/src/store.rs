@@ -12,8 +12,8 @@
 //! | `cadence:session-grants:{digest}` | set | grant ids begun under the session | absolute end of the session |
 //! | `cadence:transaction:<digest>` | string | `1`: the sign-in was completed | end of the transaction |
 //! | `cadence:code:{grant_id}` | hash | `digest`, `binding`, `client_id`, `user_id`, `scope`, `nonce`, `auth_time`, `session`, `expires_at` | 60 s |
-//! | `cadence:grant:{grant_id}` | hash | `client_id`, `user_id`, `scope`, `auth_time`, `code` (digest of the redeemed code), `generation`, `current`, `previous` (digests of refresh tokens; `previous` goes when something of the current generation is seen), `rotated_at`, `numbers` (access tokens so far), `expires_at`, `idle_expires_at`, `revoked_at` | to `idle_expires_at` |
-//! | `cadence:jti:{grant_id}:<number>` | hash | `generation`, `expires_at`, `list`, `idx` (its place in a status list) | end of the access token |
+//! | `cadence:grant:{grant_id}` | hash | `client_id`, `user_id`, `scope`, `auth_time`, `code` (digest of the redeemed code), `generation`, `current`, `previous` (digests of refresh tokens; `previous` goes when something of the current generation is seen), `rotated_at`, `numbers` (access tokens so far), `oldest` (the first of them that may be alive), `expires_at`, `idle_expires_at`, `revoked_at` | to `idle_expires_at` |
+//! | `cadence:jti:{grant_id}:<number>` | hash | `generation`, `expires_at`, `list`, `idx` (its place in a status list), `revoked_at` (when it was revoked alone) | end of the access token, revoked or not |
 //! | `cadence:status-lists:{status}` | hash | `list` (the one that is being filled), `next` (its first status that is not reserved) | [`STATUS_LIST_KEPT_IN`] after the last reservation |
 //! | `cadence:status-list:{status}:<list>` | string | one bit per access token, the first one in the lowest bit of the first byte; 1: revoked | the same |
 //! | `cadence:attempts:<digest>` | hash | `count`, `expires_at` | the login window |
@@ -26,11 +26,13 @@
 //! hash tags: all rows of one grant lie in one slot, so one script reaches them, and likewise the
 //! two of one session, and all status lists. The jti rows are an allow-list: no row, not active.
 //! So are the status lists: a token whose list is gone is refused. A store that comes back empty
-//! logs people out; it never revives a token.
+//! logs people out; it never revives a token. No jti row is deleted before its end, so among the
+//! numbers of a grant one whose row is gone has ended.
 //!
 //! A revocation is two steps, because the grant and its tokens' statuses lie in different slots:
 //! the grant dies, then its tokens' statuses are set. When the second step fails, the caller is
-//! told so, and asking again repeats both.
+//! told so, and asking again repeats both: by whatever way it was revoked, a grant that is revoked
+//! already has its statuses set once more. In SQLite both steps are one transaction.
 //!
 //! [`STATUS_LIST_KEPT_IN`]: shared::limits::STATUS_LIST_KEPT_IN
 
@@ -147,7 +149,9 @@ pub struct AccessRow {
     pub status: StatusIndex,
 }
 
-/// A code that somebody presents, already proven well formed, untampered and unexpired.
+/// A code that somebody presents, already proven to be of this server and client.
+///
+/// Does NOT say that it is still good: whether it was redeemed or has expired, its record decides.
 #[derive(Clone, Debug)]
 pub struct CodeRedemption {
     /// Computed from the code.
@@ -189,6 +193,18 @@ pub enum Redeemed {
     Mismatched,
     /// No record: never issued, expired, or lost with the store.
     Missing,
+}
+
+/// A code that somebody presents too late to get anything for it, already proven to be of this
+/// server and client. Does NOT say whether it was ever redeemed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LateCode {
+    /// Computed from the code.
+    pub grant_id: GrantId,
+    /// Digest of the code.
+    pub digest: Sha256Digest,
+    /// The authenticated client.
+    pub client_id: ClientId,
 }
 
 /// A grant that begins without a code (password grant).
@@ -253,7 +269,8 @@ pub enum Rotated {
     Reused,
     /// The asked-for scope is more than the grant's. Nothing changed.
     ScopeExceeded,
-    /// No such live grant of this client. Nothing changed.
+    /// No such live grant of this client. Nothing changed; but when it was this client's and is
+    /// revoked, that is finished, as by [`Store::finish_revocation`].
     Missing,
 }
 
@@ -453,7 +470,19 @@ pub trait Store: Send + Sync {
     /// the access tokens. Idempotent.
     async fn revoke_grant(&self, grant_id: &GrantId, now: UnixTime) -> Result<(), StoreError>;
 
-    /// Revokes one access token, and sets its status. Idempotent.
+    /// Sets the statuses of a grant that is revoked already, for whoever cannot know whether its
+    /// revocation came to its end. Idempotent. Does NOT revoke: any other grant stays as it is.
+    async fn finish_revocation(&self, grant_id: &GrantId, now: UnixTime) -> Result<(), StoreError>;
+
+    /// Revokes the grant that was begun with this code by this client, as by
+    /// [`Store::revoke_grant`]; tells whether there is one, dead or alive. Idempotent.
+    ///
+    /// Does NOT redeem: a code that is still good stays so, and no grant begins.
+    async fn revoke_by_late_code(&self, code: &LateCode, now: UnixTime)
+    -> Result<bool, StoreError>;
+
+    /// Revokes one access token, and sets its status. Idempotent: it is asked again with the same
+    /// result until the token's own end.
     async fn revoke_access(&self, jti: &Jti, now: UnixTime) -> Result<(), StoreError>;
 
     /// Reserves a block of statuses: in the list that is being filled, or in a new one with the

@@ -2,20 +2,19 @@
 
 use shared::client::{Client, GrantType};
 use shared::edge_keys::TokenKeys;
-use shared::limits::{ACCESS_TOKEN_EXPIRES_IN, GRANT_EXPIRES_IN, REFRESH_IDLE_IN};
+use shared::limits::{ACCESS_TOKEN_EXPIRES_IN, CODE_EXPIRES_IN, GRANT_EXPIRES_IN, REFRESH_IDLE_IN};
 use shared::status_list::StatusIndex;
 use shared::time::UnixTime;
 use shared::token::RefreshToken;
 use shared::token_request::ProvenCode;
 
 use super::Denied;
-use crate::store::{AccessRow, CodeRedemption, GrantRecord, Redeemed};
+use crate::store::{AccessRow, CodeRedemption, GrantRecord, LateCode, Redeemed};
 
 /// Says what the store is to redeem, and the refresh token that the client gets if it does.
 ///
-/// Does NOT refuse a code that is late: the store has no row for it, but it may have the grant that
-/// it began, and a replay revokes that, however late. `random` is for the refresh token, `status`
-/// for the access token.
+/// Does NOT look at the code's age: whoever calls asks about a late one with [`late`] instead.
+/// `random` is for the refresh token, `status` for the access token.
 #[must_use]
 pub fn present(
     keys: &TokenKeys,
@@ -42,6 +41,21 @@ pub fn present(
         refresh_idle_in: REFRESH_IDLE_IN,
     };
     (redemption, refresh_token)
+}
+
+/// Says what the store is to look for when a code gets nothing, because it is late: if it was
+/// redeemed, this is a replay, and what it began is revoked.
+///
+/// `None` for one that is older than any grant: what it may have begun has ended. Does NOT look at
+/// [`ProvenCode::is_late`]: a code that is not late by this clock may be so by another.
+#[must_use]
+pub fn late(client: &Client, proven: &ProvenCode, now: UnixTime) -> Option<LateCode> {
+    let ProvenCode { code, .. } = proven;
+    (now.since(code.issued_at()) < CODE_EXPIRES_IN + GRANT_EXPIRES_IN).then(|| LateCode {
+        grant_id: code.grant_id(),
+        digest: code.digest(),
+        client_id: client.client_id.clone(),
+    })
 }
 
 /// Reads what the store says became of the code.
@@ -87,6 +101,17 @@ mod tests {
         web.grant_types = vec![GrantType::AuthorizationCode];
         let (redemption, token) = present(&keys(), &web, &proven(), [2; 16], status(), NOW);
         assert!(redemption.refresh.is_none() && token.is_none());
+    }
+
+    #[test]
+    fn a_late_code_is_asked_about_for_as_long_as_its_grant_may_live() {
+        let (web, proven) = (client("web"), proven());
+        let end = CODE_EXPIRES_IN + GRANT_EXPIRES_IN;
+        let asked = late(&web, &proven, NOW.plus(end - 1)).unwrap();
+        let (redemption, _) = present(&keys(), &web, &proven, [2; 16], status(), NOW);
+        assert_eq!(asked.grant_id, redemption.grant_id);
+        assert_eq!((asked.digest, asked.client_id), (redemption.digest, web.client_id.clone()));
+        assert_eq!(late(&web, &proven, NOW.plus(end)), None);
     }
 
     #[test]

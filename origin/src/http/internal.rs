@@ -22,8 +22,10 @@ pub const CLIENTS: &str = "/internal/clients";
 pub const LATE_CODES: &str = "/internal/late-codes";
 
 /// Takes a token request that the edge has refused because its code had expired: if the code was
-/// redeemed before, this is a replay, and what it began is revoked. The edge does not wait for the
-/// answer, which says nothing.
+/// redeemed before, this is a replay, and what it began is revoked ([`token::report_late`]). The
+/// edge does not wait for the answer, which says nothing.
+///
+/// **Does NOT** issue or redeem anything, even if the code is still good by the origin's clock.
 ///
 /// # Errors
 /// 404 to everybody else; unavailable, when nothing is known to be revoked.
@@ -34,9 +36,9 @@ pub async fn late_codes(
     if !incoming.from_edge {
         return Err(OAuthError::not_found().into());
     }
-    match token::token(State(app), incoming).await {
+    match token::report_late(&app, &incoming).await {
         Err(unavailable @ HttpError::Unavailable(_)) => Err(unavailable),
-        Ok(_) | Err(_) => Ok(answer::empty(StatusCode::NO_CONTENT)),
+        Ok(()) | Err(_) => Ok(answer::empty(StatusCode::NO_CONTENT)),
     }
 }
 

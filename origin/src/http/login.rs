@@ -8,10 +8,11 @@ use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use shared::endpoint::Endpoint;
 use shared::interaction::Interaction;
-use shared::limits::LOGIN_SESSION_EXPIRES_IN;
+use shared::limits::{CLOCK_SKEW, LOGIN_SESSION_EXPIRES_IN};
 use shared::page::LoginProblem;
 use shared::secret::{Sha256Digest, base64url};
 use shared::sign_in::{LoginForm, SESSION_COOKIE};
+use shared::token::GrantId;
 
 use super::answer::{self, HttpError};
 use super::arrival::Incoming;
@@ -20,7 +21,7 @@ use super::sign_in::{self, NotSigningIn, SignIn};
 use crate::app::App;
 use crate::clock;
 use crate::login::{self, Login};
-use crate::store::SessionRecord;
+use crate::store::{SessionRecord, UserId};
 
 /// Shows the login page of a transaction; or takes its form, logs the user in and goes on.
 pub async fn login(State(app): State<Arc<App>>, incoming: Incoming) -> Response {
@@ -74,10 +75,15 @@ async fn submitted(app: &App, incoming: &Incoming) -> Result<Response, NotSignin
     let session = SessionRecord {
         digest: Sha256Digest::of(handle.as_bytes()),
         user_id: user.user_id,
-        auth_time: now,
+        // The request may have begun at an edge whose clock is ahead: this login came after it.
+        auth_time: now.max(sign_in.opened.transaction.started_at.min(now.plus(CLOCK_SKEW))),
         expires_at: now.plus(LOGIN_SESSION_EXPIRES_IN),
     };
     app.store.put_session(&session, now).await.map_err(HttpError::from)?;
+    if let Err(error) = replace_session(app, incoming, &session).await {
+        // The browser keeps the cookie that it has: with it, the next login can end what is left.
+        return Ok(sign_in::unavailable(app, incoming, &sign_in.request, &error));
+    }
     let response = match go_on(app, incoming, &sign_in, &session).await {
         Ok(response) => response,
         Err(NotSigningIn::Error(error)) => {
@@ -89,7 +95,7 @@ async fn submitted(app: &App, incoming: &Incoming) -> Result<Response, NotSignin
     Ok(answer::with_cookies(response, [cookie]))
 }
 
-/// Takes the next step with the new session; the one that the browser had ends.
+/// Takes the next step with the new session.
 async fn go_on(
     app: &App,
     incoming: &Incoming,
@@ -98,7 +104,6 @@ async fn go_on(
 ) -> Result<Response, NotSigningIn> {
     let SignIn { opened, request, client } = sign_in;
     let transaction = &opened.transaction;
-    replace_session(app, incoming, session).await?;
     if !transaction.expects(&session.user_id.0) {
         return Ok(sign_in::unexpected_user(app, request));
     }
@@ -126,11 +131,35 @@ async fn replace_session(
 ) -> Result<(), HttpError> {
     let Some(old) = sign_in::session_digest(app, incoming) else { return Ok(()) };
     let before = app.store.find_session(&old, incoming.now).await?;
-    if before.is_some_and(|before| before.user_id != session.user_id) {
+    let same_user = before.map(|before| before.user_id == session.user_id);
+    if same_user == Some(false) {
         return logout::end(app, incoming, &old, None).await;
     }
-    let grants = app.store.take_session(&old).await?;
+    let mut grants = app.store.take_session(&old).await?;
+    if same_user.is_none() {
+        // It is over, perhaps because a login before this one came as far as that and no further:
+        // each grant tells whose it is.
+        let (own, others) = divide(app, incoming, grants, &session.user_id).await?;
+        logout::revoke(app, incoming, &others, None).await?;
+        grants = own;
+    }
     Ok(app.store.link_grants(&session.digest, &grants, incoming.now).await?)
+}
+
+/// Tells the live grants of a user from all others, dead ones included.
+async fn divide(
+    app: &App,
+    incoming: &Incoming,
+    grants: Vec<GrantId>,
+    user_id: &UserId,
+) -> Result<(Vec<GrantId>, Vec<GrantId>), HttpError> {
+    let (mut own, mut others) = (Vec::new(), Vec::new());
+    for grant_id in grants {
+        let grant = app.store.find_grant(&grant_id, incoming.now).await?;
+        let is_own = grant.is_some_and(|grant| grant.user_id == *user_id);
+        if is_own { own.push(grant_id) } else { others.push(grant_id) }
+    }
+    Ok((own, others))
 }
 
 fn show(

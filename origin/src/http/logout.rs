@@ -14,6 +14,7 @@ use shared::logout::LogoutRequest;
 use shared::page::{FormTarget, LogoutPage, SignedOutPage};
 use shared::secret::{Sha256Digest, base64url, same_bytes};
 use shared::sign_in::SESSION_COOKIE;
+use shared::token::GrantId;
 
 use super::answer::{self, HttpError};
 use super::arrival::Incoming;
@@ -113,14 +114,29 @@ pub async fn end(
     session: &Sha256Digest,
     user: Option<&str>,
 ) -> Result<(), HttpError> {
-    for grant_id in app.store.take_session(session).await? {
-        let grant = app.store.find_grant(&grant_id, incoming.now).await?;
+    let grants = app.store.take_session(session).await?;
+    revoke(app, incoming, &grants, user).await
+}
+
+/// Revokes the grants that were begun without `offline_access`; with `user`, that user's alone.
+/// Those that are dead are revoked again, as their revocation may have failed half way.
+///
+/// # Errors
+/// Unavailable; the same call goes on where this one stopped.
+pub async fn revoke(
+    app: &App,
+    incoming: &Incoming,
+    grants: &[GrantId],
+    user: Option<&str>,
+) -> Result<(), HttpError> {
+    for grant_id in grants {
+        let grant = app.store.find_grant(grant_id, incoming.now).await?;
         let stays = grant.is_some_and(|grant| {
             grant.scope.contains("offline_access")
                 || user.is_some_and(|user| user != grant.user_id.0)
         });
         if !stays {
-            app.store.revoke_grant(&grant_id, incoming.now).await?;
+            app.store.revoke_grant(grant_id, incoming.now).await?;
         }
     }
     Ok(())

@@ -28,13 +28,24 @@ pub async fn me(State(app): State<Arc<App>>, incoming: Incoming) -> Result<Respo
 /// Revokes the grant of the access token that is presented: its refresh tokens and every access
 /// token.
 ///
+/// A token that is not active revokes nothing. But its grant may be one whose revocation began and
+/// failed half way, and this the second try: that comes to its end before the token is refused.
+///
 /// # Errors
-/// A Bearer challenge; unavailable.
+/// A Bearer challenge; unavailable, when the statuses of the tokens may not have been set.
 pub async fn logout(
     State(app): State<Arc<App>>,
     incoming: Incoming,
 ) -> Result<Response, HttpError> {
-    let protected = protected::check(&app, &incoming, None).await?;
+    let protected = match protected::check(&app, &incoming, None).await {
+        Ok(protected) => protected,
+        Err(refused) => {
+            if let Some(token) = protected::presented(&app, &incoming) {
+                app.store.finish_revocation(&token.jti.grant_id, incoming.now).await?;
+            }
+            return Err(refused);
+        }
+    };
     app.store.revoke_grant(&protected.grant.grant_id, incoming.now).await?;
     Ok(answer::empty(StatusCode::NO_CONTENT))
 }

@@ -55,6 +55,17 @@ pub async fn check(
     Ok(Protected { token, grant, user })
 }
 
+/// Returns the access token that is presented, if it was minted here and has not expired.
+///
+/// Does NOT tell whether it is active: it may have been revoked.
+#[must_use]
+pub fn presented(app: &App, incoming: &Incoming) -> Option<AccessToken> {
+    match BearerCredentials::parse(incoming.authorization()) {
+        Ok(BearerCredentials::Token(text)) => verify(app, incoming, text),
+        Ok(BearerCredentials::None) | Err(_) => None,
+    }
+}
+
 /// Verifies an access token for this server, without asking the store. The signature of a token
 /// that was verified before is not verified again; its claims are.
 #[must_use]

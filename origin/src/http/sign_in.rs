@@ -228,7 +228,6 @@ pub async fn issue_code(
         code_challenge: request.code_challenge.clone(),
     };
     let now = incoming.now;
-    app.statuses.confirm(now).await?;
     let code = AuthorizationCode::issue(&app.edge_keys.tokens, clock::random(), now, &binding);
     let record = CodeRecord {
         grant_id: code.grant_id(),

@@ -15,10 +15,11 @@ use super::arrival::Incoming;
 use super::client;
 use crate::app::App;
 use crate::clock;
+use crate::directory::ClientRecord;
 use crate::grant::{Denied, authorization_code, password, refresh_token};
 use crate::issue::{self, Issuance, TokenResponse};
 use crate::login::{Login, login};
-use crate::store::GrantRecord;
+use crate::store::{GrantRecord, StoreError};
 
 /// Issues tokens.
 ///
@@ -29,17 +30,12 @@ use crate::store::GrantRecord;
 /// # Errors
 /// Those of RFC 6749 §5.2; throttled; unavailable.
 pub async fn token(State(app): State<Arc<App>>, incoming: Incoming) -> Result<Response, HttpError> {
-    let form = client::form(&incoming)?;
-    let request = TokenRequest::parse(&form)?;
-    let grant_type = request.grant_type();
-    let claimed = client::find(&app, &incoming, &form).await?;
-    let client_id = &claimed.record.client.client_id;
-    let proven = request.prove(&app.edge_keys.tokens, client_id, incoming.now);
-    let proven = proven.map_err(Denied::from)?;
-    let record = client::authenticate(&app, &incoming, claimed)?;
+    let (record, proven) = prove(&app, &incoming).await?;
     let client = &record.client;
-    client.may_use(grant_type)?;
     let tokens = match proven {
+        ProvenRequest::AuthorizationCode(code) if code.is_late => {
+            return Err(late(&app, &incoming, client, &code).await?.into());
+        }
         ProvenRequest::AuthorizationCode(code) => by_code(&app, &incoming, client, &code).await?,
         ProvenRequest::RefreshToken { refresh_token, scope } => {
             by_refresh_token(&app, &incoming, client, &refresh_token, scope).await?
@@ -51,6 +47,53 @@ pub async fn token(State(app): State<Arc<App>>, incoming: Incoming) -> Result<Re
     Ok(answer::json(StatusCode::OK, &tokens))
 }
 
+/// Takes a token request whose code an edge has refused as late, and gives nothing for it, whatever
+/// this clock says: if the code was redeemed before, what it began is revoked.
+///
+/// Checks what [`token`] checks before it looks at the grant. **Does NOT** redeem the code: one that
+/// is still good here stays so. Other grants than a code's are ignored.
+///
+/// # Errors
+/// Those of RFC 6749 §5.2; throttled; unavailable, when nothing is known to be revoked.
+pub async fn report_late(app: &App, incoming: &Incoming) -> Result<(), HttpError> {
+    let (record, proven) = prove(app, incoming).await?;
+    if let ProvenRequest::AuthorizationCode(code) = proven {
+        late(app, incoming, &record.client, &code).await?;
+    }
+    Ok(())
+}
+
+/// Reads a token request and authenticates its client; what decides over the grant comes later.
+async fn prove(
+    app: &App,
+    incoming: &Incoming,
+) -> Result<(Arc<ClientRecord>, ProvenRequest), HttpError> {
+    let form = client::form(incoming)?;
+    let request = TokenRequest::parse(&form)?;
+    let grant_type = request.grant_type();
+    let claimed = client::find(app, incoming, &form).await?;
+    let client_id = &claimed.record.client.client_id;
+    let proven = request.prove(&app.edge_keys.tokens, client_id, incoming.now);
+    let proven = proven.map_err(Denied::from)?;
+    let record = client::authenticate(app, incoming, claimed)?;
+    record.client.may_use(grant_type)?;
+    Ok((record, proven))
+}
+
+/// Revokes what a late code began, and says why it is denied.
+async fn late(
+    app: &App,
+    incoming: &Incoming,
+    client: &Client,
+    code: &ProvenCode,
+) -> Result<Denied, StoreError> {
+    let Some(code) = authorization_code::late(client, code, incoming.now) else {
+        return Ok(Denied::CodeMissing);
+    };
+    let is_replayed = app.store.revoke_by_late_code(&code, incoming.now).await?;
+    Ok(if is_replayed { Denied::CodeReplayed } else { Denied::CodeMissing })
+}
+
 async fn by_code(
     app: &App,
     incoming: &Incoming,
@@ -58,7 +101,7 @@ async fn by_code(
     code: &ProvenCode,
 ) -> Result<TokenResponse, HttpError> {
     let now = incoming.now;
-    let status = app.statuses.take(now).await?;
+    let status = app.statuses.take_confirmed(now).await?;
     let keys = &app.edge_keys.tokens;
     let (redemption, refresh_token) =
         authorization_code::present(keys, client, code, clock::random(), status, now);
@@ -117,8 +160,7 @@ async fn by_password(
         Login::Throttled { retry_in } => return Err(HttpError::Throttled { retry_in }),
     };
     let random = [clock::random(), clock::random()];
-    app.statuses.confirm(now).await?;
-    let status = app.statuses.take(now).await?;
+    let status = app.statuses.take_confirmed(now).await?;
     let keys = &app.edge_keys.tokens;
     let (new, refresh_token) =
         password::begin(keys, client, user.user_id, scope, random, status, now);

@@ -21,8 +21,8 @@ use shared::token::{GrantId, Jti};
 use tokio::task::JoinSet;
 
 use super::{
-    AccessRow, Attempt, CodeRecord, CodeRedemption, GrantRecord, NewGrant, Once, Redeemed,
-    RefreshRotation, Rotated, SessionRecord, StatusBlock, Store, UserId,
+    AccessRow, Attempt, CodeRecord, CodeRedemption, GrantRecord, LateCode, NewGrant, Once,
+    Redeemed, RefreshRotation, Rotated, SessionRecord, StatusBlock, Store, StoreError, UserId,
 };
 
 /// Runs a macro with the name of every function of the contract.
@@ -71,6 +71,11 @@ macro_rules! for_each_promise {
             status_of_a_token_is_set_when_it_is_revoked
             statuses_of_a_grant_are_set_however_it_is_revoked
             statuses_of_many_tokens_are_set
+            statuses_before_a_long_gap_are_set
+            statuses_of_more_than_a_thousand_tokens_are_set
+            finishing_a_revocation_revokes_nothing
+            late_code_revokes_the_grant_that_it_began
+            late_code_redeems_nothing
             attempts_are_limited_within_their_window
             attempts_are_returned
             attempts_are_forgotten
@@ -114,7 +119,7 @@ pub struct Party {
     pub grant_id: GrantId,
     session: Sha256Digest,
     /// Where the statuses of its access tokens are; `None` for a list that is in no store.
-    block: Option<StatusBlock>,
+    pub(crate) block: Option<StatusBlock>,
 }
 
 impl Party {
@@ -146,7 +151,7 @@ impl Party {
     }
 
     /// The place of the access token of this generation in a status list.
-    fn status(&self, generation: u32) -> StatusIndex {
+    pub(crate) fn status(&self, generation: u32) -> StatusIndex {
         let unknown = StatusListId::parse(&self.grant_id.to_string()).unwrap();
         let StatusBlock { list, first } =
             self.block.unwrap_or(StatusBlock { list: unknown, first: 0 });
@@ -219,6 +224,12 @@ impl Party {
         }
     }
 
+    /// That code, presented by its client when it is late.
+    pub(crate) fn late_code(&self) -> LateCode {
+        let CodeRecord { grant_id, digest, client_id, .. } = self.code();
+        LateCode { grant_id, digest, client_id }
+    }
+
     /// The rotation of the refresh token of this generation by its client.
     pub(crate) fn rotation(&self, generation: u32, now: UnixTime) -> RefreshRotation {
         RefreshRotation {
@@ -265,7 +276,7 @@ pub async fn reserve(store: &AnyStore) -> StatusBlock {
 }
 
 /// The statuses of a party's access tokens of the first four generations.
-async fn statuses(store: &AnyStore, party: &Party) -> [u8; 4] {
+pub async fn statuses(store: &AnyStore, party: &Party) -> [u8; 4] {
     let list = party.status(1).list;
     let bits = store.find_status_list(&list, NOW).await.unwrap().unwrap();
     let list = StatusList::new(Bits::One, bits);

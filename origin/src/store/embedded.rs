@@ -24,9 +24,9 @@ use shared::token::{GrantId, Jti};
 use self::grants::{GrantRow, begin_grant, put_access, revoke};
 use super::sqlite_file::{BEGIN_WRITE, SqliteFile};
 use super::{
-    AccessRow, Attempt, CodeRecord, CodeRedemption, Ends, GrantRecord, NewGrant, Once, Presented,
-    ROW_LEEWAY, Redeemed, RefreshRotation, Rotated, SessionRecord, StatusBlock, Store, StoreError,
-    UserId,
+    AccessRow, Attempt, CodeRecord, CodeRedemption, Ends, GrantRecord, LateCode, NewGrant, Once,
+    Presented, ROW_LEEWAY, Redeemed, RefreshRotation, Rotated, SessionRecord, StatusBlock, Store,
+    StoreError, UserId,
 };
 
 /// Rows of one kind that one transaction of [`Embedded::sweep`] deletes at most, so that no
@@ -231,7 +231,7 @@ impl Store for Embedded {
         // A grant that is there used up its code when it began. Only the client that redeemed it
         // can have it revoked.
         if let Some(row) = GrantRow::read(&mut transaction, grant_id).await? {
-            if row.code.as_ref() != Some(digest) || row.grant.client_id != *client_id {
+            if !row.began_with(digest, client_id) {
                 return Ok(Redeemed::Missing);
             }
             revoke(&mut transaction, grant_id, now).await?;
@@ -420,6 +420,31 @@ impl Store for Embedded {
         let mut transaction = self.begin().await?;
         revoke(&mut transaction, grant_id, now).await?;
         Ok(transaction.commit().await?)
+    }
+
+    async fn finish_revocation(
+        &self,
+        _grant_id: &GrantId,
+        _now: UnixTime,
+    ) -> Result<(), StoreError> {
+        // A revocation and its statuses are one transaction here: none is ever half done.
+        Ok(())
+    }
+
+    async fn revoke_by_late_code(
+        &self,
+        code: &LateCode,
+        now: UnixTime,
+    ) -> Result<bool, StoreError> {
+        let mut transaction = self.begin().await?;
+        let row = GrantRow::read(&mut transaction, &code.grant_id).await?;
+        let row = row.filter(|row| row.began_with(&code.digest, &code.client_id));
+        if row.is_none() {
+            return Ok(false);
+        }
+        revoke(&mut transaction, &code.grant_id, now).await?;
+        transaction.commit().await?;
+        Ok(true)
     }
 
     async fn revoke_access(&self, jti: &Jti, now: UnixTime) -> Result<(), StoreError> {

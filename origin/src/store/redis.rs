@@ -8,7 +8,7 @@ mod link;
 mod reply;
 mod script;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::time::Duration;
 
@@ -26,21 +26,25 @@ use shared::time::UnixTime;
 use shared::token::{GrantId, Jti};
 
 use super::{
-    AccessRow, Attempt, CodeRecord, CodeRedemption, Ends, GrantRecord, NewGrant, Once, ROW_LEEWAY,
-    Redeemed, RefreshRotation, Rotated, SessionRecord, StatusBlock, Store, StoreError, UserId,
+    AccessRow, Attempt, CodeRecord, CodeRedemption, Ends, GrantRecord, LateCode, NewGrant, Once,
+    ROW_LEEWAY, Redeemed, RefreshRotation, Rotated, SessionRecord, StatusBlock, Store, StoreError,
+    UserId,
 };
 
 use self::link::Link;
 use self::reply::{Reply, failed, read_client_id, unreadable};
 use self::script::{
-    ADD_SESSION_GRANTS, COUNT_ATTEMPT, FIND_ACCESS, FIND_SESSION, PUT_GRANT, PUT_ROW, REDEEM_CODE,
-    RESERVE_STATUSES, RETURN_ATTEMPT, REVOKE_GRANT, ROTATE_REFRESH, SET_STATUSES, Script,
-    TAKE_SESSION,
+    ADD_SESSION_GRANTS, COUNT_ATTEMPT, FIND_ACCESS, FIND_SESSION, FINISH_REVOCATION, PUT_GRANT,
+    PUT_ROW, REDEEM_CODE, RESERVE_STATUSES, RETURN_ATTEMPT, REVOKE_ACCESS, REVOKE_BY_LATE_CODE,
+    REVOKE_GRANT, ROTATE_REFRESH, SET_STATUSES, Script, TAKE_SESSION,
 };
 
 /// How long one intent may take, connecting included. Whoever asked gets a 503 then, well before
 /// the origin's own deadline.
 pub const COMMAND_DEADLINE: Duration = Duration::from_millis(500);
+
+/// Statuses that one script sets at most: a few milliseconds, in which the server does nothing else.
+const STATUSES_SET_AT_ONCE: usize = 1_000;
 
 /// The store in Redis.
 pub struct Redis {
@@ -121,13 +125,15 @@ impl Redis {
         lists_and_indices: impl IntoIterator<Item = Option<String>>,
     ) -> Result<(), StoreError> {
         let statuses: Vec<String> = lists_and_indices.into_iter().flatten().collect();
-        if statuses.is_empty() {
-            return Ok(());
+        for some in statuses.chunks(2 * STATUSES_SET_AT_ONCE) {
+            let () = self
+                .run(&SET_STATUSES, &[STATUS_LISTS_KEY], |command| {
+                    command.arg(STATUS_LIST_KEYS).arg(ACCESS_TOKEN_EXPIRES_IN + ROW_LEEWAY);
+                    command.arg(some);
+                })
+                .await?;
         }
-        self.run(&SET_STATUSES, &[STATUS_LISTS_KEY], |command| {
-            command.arg(STATUS_LIST_KEYS).arg(ACCESS_TOKEN_EXPIRES_IN + ROW_LEEWAY).arg(&statuses);
-        })
-        .await
+        Ok(())
     }
 
     /// Remembers grants under a session; tells whether the session is live.
@@ -376,7 +382,10 @@ impl Store for Redis {
                 return Ok(Rotated::Reused);
             }
             "scope_exceeded" => return Ok(Rotated::ScopeExceeded),
-            "missing" => return Ok(Rotated::Missing),
+            "missing" => {
+                self.set_statuses(reply.0).await?;
+                return Ok(Rotated::Missing);
+            }
             _ => return Err(unreadable("reply")),
         };
         let grant = GrantRecord {
@@ -439,12 +448,35 @@ impl Store for Redis {
         self.set_statuses(statuses).await
     }
 
-    async fn revoke_access(&self, jti: &Jti, _now: UnixTime) -> Result<(), StoreError> {
-        // The row goes last: as long as it is there, asking again finds the status.
-        let mut command = redis::cmd("HMGET");
-        command.arg(access_key(jti)).arg("list").arg("idx");
-        self.set_statuses(self.ask::<Vec<Option<String>>>(&command).await?).await?;
-        self.ask(redis::cmd("DEL").arg(access_key(jti))).await
+    async fn finish_revocation(&self, grant_id: &GrantId, now: UnixTime) -> Result<(), StoreError> {
+        let statuses: Vec<Option<String>> =
+            self.run_on_grant(&FINISH_REVOCATION, grant_id, now, |_| ()).await?;
+        self.set_statuses(statuses).await
+    }
+
+    async fn revoke_by_late_code(
+        &self,
+        code: &LateCode,
+        now: UnixTime,
+    ) -> Result<bool, StoreError> {
+        let reply: Vec<Option<String>> = self
+            .run_on_grant(&REVOKE_BY_LATE_CODE, &code.grant_id, now, |command| {
+                command.arg(code.digest.to_base64url()).arg(code.client_id.as_str());
+            })
+            .await?;
+        let mut reply = Reply(reply.into_iter());
+        let is_revoked = reply.optional().is_some();
+        self.set_statuses(reply.0).await?;
+        Ok(is_revoked)
+    }
+
+    async fn revoke_access(&self, jti: &Jti, now: UnixTime) -> Result<(), StoreError> {
+        let status: Vec<Option<String>> = self
+            .run(&REVOKE_ACCESS, &[&access_key(jti)], |command| {
+                command.arg(now.as_secs());
+            })
+            .await?;
+        self.set_statuses(status).await
     }
 
     async fn reserve_statuses(

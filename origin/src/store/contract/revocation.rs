@@ -1,6 +1,7 @@
 //! Grants, access tokens and their statuses: until they end or are revoked.
 
 use super::*;
+use crate::statuses::Statuses;
 
 pub async fn grant_begins_without_a_code(store: &AnyStore) {
     let party = Party::new(store).await;
@@ -34,7 +35,6 @@ pub async fn grant_is_found_until_its_end(store: &AnyStore) {
 
 pub async fn grant_is_revoked_with_all_that_hangs_on_it(store: &AnyStore) {
     let party = Party::begun(store).await;
-    // More access tokens than a revocation visits.
     for _ in 0..100 {
         rotate(store, &party, 1, NOW).await;
     }
@@ -164,4 +164,163 @@ pub async fn statuses_of_many_tokens_are_set(store: &AnyStore) {
     let list = StatusList::new(Bits::One, bits);
     let set = (0..STATUS_BLOCK_LEN).filter(|at| list.status(first + at) == Some(1)).count();
     assert_eq!((list.status(idx), set), (Some(1), 3), "and no other");
+}
+
+pub async fn statuses_before_a_long_gap_are_set(store: &AnyStore) {
+    let party = begin_with_statuses(store).await;
+    let StatusBlock { list, first } = party.block.unwrap();
+    issue_many(store, &party, 2..=250, |number| StatusIndex { list, idx: first + number - 1 })
+        .await;
+    // More than a hundred in a row that were revoked alone.
+    for number in 51..=200 {
+        store.revoke_access(&party.jti(number), NOW).await.unwrap();
+        assert_eq!(found_access(store, &party, number, NOW).await, None);
+    }
+    assert!(found_access(store, &party, 50, NOW).await.is_some());
+    assert_eq!(count_set(store, &list, first).await, 150);
+    store.revoke_grant(&party.grant_id, NOW).await.unwrap();
+    assert_eq!(count_set(store, &list, first).await, 250);
+}
+
+pub async fn statuses_of_more_than_a_thousand_tokens_are_set(store: &AnyStore) {
+    let party = begin_with_statuses(store).await;
+    let (one, two) = (party.block.unwrap(), reserve(store).await);
+    issue_many(store, &party, 2..=1_200, |number| match number {
+        ..=1_000 => StatusIndex { list: one.list, idx: one.first + number - 1 },
+        _ => StatusIndex { list: two.list, idx: two.first + number - 1_001 },
+    })
+    .await;
+    store.revoke_grant(&party.grant_id, NOW).await.unwrap();
+    assert_eq!(count_set(store, &one.list, one.first).await, 1_000);
+    assert_eq!(count_set(store, &two.list, two.first).await, 200);
+}
+
+pub async fn finishing_a_revocation_revokes_nothing(store: &AnyStore) {
+    let party = begin_with_statuses(store).await;
+    let finish = async || store.finish_revocation(&party.grant_id, NOW).await.unwrap();
+    finish().await;
+    assert!(found_access(store, &party, 1, NOW).await.is_some());
+    assert_eq!(statuses(store, &party).await, [0, 0, 0, 0]);
+    assert!(matches!(rotate(store, &party, 1, NOW).await, Rotated::Next { .. }));
+    store.revoke_grant(&party.grant_id, NOW).await.unwrap();
+    finish().await;
+    assert_eq!(statuses(store, &party).await, [1, 1, 0, 0]);
+    assert_dead(store, &party).await;
+    store.finish_revocation(&next_grant_id(), NOW).await.unwrap();
+
+    // A code that was not redeemed stays good, too.
+    let pending = Party::new(store).await;
+    store.put_code(&pending.code(), NOW).await.unwrap();
+    store.finish_revocation(&pending.grant_id, NOW).await.unwrap();
+    let redeemed = store.redeem_code(&pending.redemption(), NOW).await.unwrap();
+    assert!(matches!(redeemed, Redeemed::Once { .. }), "{redeemed:?}");
+}
+
+pub async fn late_code_revokes_the_grant_that_it_began(store: &AnyStore) {
+    let party = begin_with_statuses(store).await;
+    rotate(store, &party, 1, NOW).await;
+    for later in [0, 1] {
+        let now = NOW.plus(CODE_IN + later);
+        assert!(store.revoke_by_late_code(&party.late_code(), now).await.unwrap());
+        assert_eq!(statuses(store, &party).await, [1, 1, 0, 0]);
+    }
+    assert_dead(store, &party).await;
+}
+
+pub async fn late_code_redeems_nothing(store: &AnyStore) {
+    let party = Party::new(store).await;
+    store.put_code(&party.code(), NOW).await.unwrap();
+    let report = async |code: &LateCode| store.revoke_by_late_code(code, NOW).await.unwrap();
+    assert!(!report(&party.late_code()).await);
+    assert_eq!(store.find_grant(&party.grant_id, NOW).await.unwrap(), None);
+    assert_eq!(found_access(store, &party, 1, NOW).await, None);
+    let redeemed = store.redeem_code(&party.redemption(), NOW).await.unwrap();
+    assert!(matches!(redeemed, Redeemed::Once { .. }), "{redeemed:?}");
+
+    assert!(!report(&LateCode { client_id: client("thief"), ..party.late_code() }).await);
+    assert!(!report(&LateCode { digest: secret("another code"), ..party.late_code() }).await);
+    assert!(found_access(store, &party, 1, NOW).await.is_some());
+    // A grant that began without a code was not begun by this one.
+    let bare = Party::new(store).await;
+    store.put_grant(&bare.new_grant(), NOW).await.unwrap();
+    assert!(!report(&bare.late_code()).await);
+    assert!(found_access(store, &bare, 1, NOW).await.is_some());
+}
+
+/// However a revocation began, and failed before the statuses were set: the same call again sets
+/// them. `spoil` makes a status list one that cannot be written, `mend` undoes it.
+pub async fn revocation_that_failed_is_completed_by_asking_again(
+    store: &AnyStore,
+    spoil: impl AsyncFn(StatusListId),
+    mend: impl AsyncFn(StatusListId),
+) {
+    for way in WAYS {
+        let party = begin_with_statuses(store).await;
+        rotate(store, &party, 1, NOW).await;
+        rotate(store, &party, 2, NOW).await;
+        let list = party.status(1).list;
+        spoil(list).await;
+        revoke_by(store, &party, way).await.unwrap_err();
+        mend(list).await;
+        assert_eq!(statuses(store, &party).await, [0, 0, 0, 0], "{way}");
+        revoke_by(store, &party, way).await.unwrap();
+        let set = if way == "revoked alone" { [0, 1, 0, 0] } else { [1, 1, 1, 0] };
+        assert_eq!(statuses(store, &party).await, set, "{way}");
+        assert_eq!(found_access(store, &party, 2, NOW).await, None, "{way}");
+    }
+}
+
+/// Every way in which tokens are revoked.
+pub const WAYS: [&str; 5] =
+    ["revoked", "revoked alone", "code replayed", "code late", "refresh token reused"];
+
+/// Revokes a party's grant, or its second access token, in one of [`WAYS`].
+///
+/// # Errors
+/// As the store says.
+pub async fn revoke_by(store: &AnyStore, party: &Party, way: &str) -> Result<(), StoreError> {
+    match way {
+        "revoked" => store.revoke_grant(&party.grant_id, NOW).await,
+        "revoked alone" => store.revoke_access(&party.jti(2), NOW).await,
+        "code replayed" => store.redeem_code(&party.redemption(), NOW).await.map(|_| ()),
+        "code late" => store.revoke_by_late_code(&party.late_code(), NOW).await.map(|_| ()),
+        _ => store.rotate_refresh(&party.rotation(1, NOW), NOW).await.map(|_| ()),
+    }
+}
+
+/// Issues access tokens with these numbers, all of one generation, each with a status of its own.
+pub async fn issue_many(
+    store: &AnyStore,
+    party: &Party,
+    numbers: std::ops::RangeInclusive<u32>,
+    status: impl Fn(u32) -> StatusIndex,
+) {
+    for number in numbers {
+        let rotation = RefreshRotation { status: status(number), ..party.rotation(1, NOW) };
+        let rotated = store.rotate_refresh(&rotation, NOW).await.unwrap();
+        let (Rotated::Next { access, .. } | Rotated::Repeated { access, .. }) = rotated else {
+            panic!("{rotated:?}")
+        };
+        assert_eq!(access.jti, party.jti(u64::from(number)));
+    }
+}
+
+/// Counts the statuses in a block that say "revoked".
+pub async fn count_set(store: &AnyStore, list: &StatusListId, first: u32) -> usize {
+    let bits = store.find_status_list(list, NOW).await.unwrap().unwrap();
+    let list = StatusList::new(Bits::One, bits);
+    (first..first + STATUS_BLOCK_LEN).filter(|at| list.status(*at) == Some(1)).count()
+}
+
+/// A supply of places takes none in a list that the store has lost: `lose` makes it lose all.
+pub async fn places_of_a_lost_list_are_not_handed_out(store: &AnyStore, lose: impl AsyncFn()) {
+    let statuses = Arc::new(Statuses::new(store.clone()));
+    let gone = statuses.take(NOW).await.unwrap().list;
+    lose().await;
+    assert!(!store.has_status_list(&gone, NOW).await.unwrap());
+    let begun = statuses.take_confirmed(NOW).await.unwrap().list;
+    assert!(store.has_status_list(&begun, NOW).await.unwrap(), "for a new grant, at once");
+    lose().await;
+    let refreshed = statuses.take(NOW.plus(1)).await.unwrap().list;
+    assert!(store.has_status_list(&refreshed, NOW).await.unwrap(), "for others, within a second");
 }

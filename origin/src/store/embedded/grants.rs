@@ -1,5 +1,6 @@
 //! Grants and access tokens in the embedded database.
 
+use shared::client::ClientId;
 use shared::secret::Sha256Digest;
 use shared::time::UnixTime;
 use shared::token::GrantId;
@@ -15,7 +16,7 @@ use crate::store::{AccessRow, Ends, Generations, GrantRecord, StoreError, UserId
 /// A row of `grants`.
 pub(super) struct GrantRow {
     pub(super) grant: GrantRecord,
-    pub(super) code: Option<Sha256Digest>,
+    code: Option<Sha256Digest>,
     pub(super) generations: Generations,
     pub(super) numbers: u64,
     idle_expires_at: UnixTime,
@@ -55,6 +56,11 @@ impl GrantRow {
             idle_expires_at: read_time(row, "idle_expires_at")?,
             revoked_at: row.try_get("revoked_at")?,
         })
+    }
+
+    /// Tells whether it was begun with this code by this client.
+    pub(super) fn began_with(&self, code: &Sha256Digest, client_id: &ClientId) -> bool {
+        self.code.as_ref() == Some(code) && self.grant.client_id == *client_id
     }
 
     pub(super) fn is_live(&self, now: UnixTime) -> bool {

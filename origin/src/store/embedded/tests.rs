@@ -99,6 +99,36 @@ async fn sweeping_deletes_what_has_ended_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_revocation_that_failed_is_completed_by_asking_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Embedded::open(&directory.path().join("store.db")).await.unwrap();
+    let any: AnyStore = Arc::new(store.clone());
+    let run = async |statement: &'static str, list: StatusListId| {
+        sqlx::query(statement).bind(list.to_string()).execute(&store.file.writer).await.unwrap();
+    };
+    // A list that is too short for its tokens.
+    contract::revocation_that_failed_is_completed_by_asking_again(
+        &any,
+        async |list| run("UPDATE status_lists SET bits = x'' WHERE list = ?", list).await,
+        async |list| {
+            run("UPDATE status_lists SET bits = zeroblob(16384) WHERE list = ?", list).await;
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn places_are_not_handed_out_after_the_lists_were_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Embedded::open(&directory.path().join("store.db")).await.unwrap();
+    let any: AnyStore = Arc::new(store.clone());
+    contract::places_of_a_lost_list_are_not_handed_out(&any, async || {
+        sqlx::query("DELETE FROM status_lists").execute(&store.file.writer).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_unreadable_row_is_an_error_and_not_a_no() {
     let directory = tempfile::tempdir().unwrap();
     let store = Embedded::open(&directory.path().join("store.db")).await.unwrap();

@@ -5,8 +5,9 @@
 
 local now, grace = tonumber(ARGV[1]), tonumber(ARGV[2])
 
-local generation, ends_at = unpack(redis.call('HMGET', KEYS[2], 'generation', 'expires_at'))
-if not generation or tonumber(ends_at) <= now then return false end
+local generation, ends_at, revoked_alone =
+  unpack(redis.call('HMGET', KEYS[2], 'generation', 'expires_at', 'revoked_at'))
+if not generation or revoked_alone or tonumber(ends_at) <= now then return false end
 
 local client_id, user_id, scope, auth_time, expires_at, live, previous, rotated_at, idle_end,
   revoked_at =

@@ -21,28 +21,44 @@ local function put_access(number, generation, access)
   keep_until(key, access.expires_at)
 end
 
--- Revokes the grant, and returns `reply` with the statuses of its access tokens behind it: lists
--- and indices in turn. The rows of the access tokens are dead by `revoked_at`; they stay until
--- their end, so that whoever asks again is told the same statuses. Rows that are missing had
--- ended or were revoked alone. The newest thousand are looked at: older ones are of generations
--- that ended long ago, of a client that refreshes several times a second.
+-- Moves the number of the oldest access token that may be alive past rows that are gone, and
+-- returns it. No row is ever deleted before its end, a revoked one neither, and none comes back:
+-- one that is gone has ended.
+--
+-- A few steps at most: a rotation adds one number, so this catches up sooner or later, and the
+-- numbers from the oldest on are never many more than were issued while one token lives.
+local function pass_ended(oldest, numbers)
+  local last = math.min(oldest + 8, numbers)
+  while oldest < last and redis.call('EXISTS', access_keys .. oldest) == 0 do
+    oldest = oldest + 1
+  end
+  return oldest
+end
+
+-- Revokes the grant, which is there, and returns `reply` with the statuses of its access tokens
+-- behind it: lists and indices in turn. The rows of the access tokens are dead by the grant's
+-- `revoked_at`; they stay until their end, so that whoever asks again is told the same statuses.
+--
+-- Every number is looked at from the oldest that may be alive to the newest, because rows may end
+-- in another order than they began: clocks differ, and the end of a grant cuts them short.
 --
 -- Deletes the code first: a deletion is never refused for want of memory, and a script that has
 -- written once may go on.
-local function revoke(numbers, reply)
+local function revoke(reply)
   redis.call('DEL', code_key)
   redis.call('HSETNX', grant_key, 'revoked_at', now)
-  local missing = 0
-  for number = numbers, math.max(1, numbers - 999), -1 do
+  local oldest, numbers = unpack(redis.call('HMGET', grant_key, 'oldest', 'numbers'))
+  for number = tonumber(oldest or 1), tonumber(numbers) do
     local list, idx = unpack(redis.call('HMGET', access_keys .. number, 'list', 'idx'))
-    if list then
-      reply[#reply + 1], reply[#reply + 2], missing = list, idx, 0
-    else
-      missing = missing + 1
-      if missing == 64 then break end
-    end
+    if list then reply[#reply + 1], reply[#reply + 2] = list, idx end
   end
   return reply
+end
+
+-- Tells whether the grant was begun with this code by this client.
+local function began_with(code, client_id)
+  local redeemed, redeemer = unpack(redis.call('HMGET', grant_key, 'code', 'client_id'))
+  return redeemed == code and redeemer == client_id
 end
 
 -- Writes a new grant and its first access token. Without a refresh token it is of generation 0.
@@ -52,7 +68,8 @@ local function begin(grant, ends, access)
   redis.call('HSET', grant_key,
     'client_id', grant.client_id, 'user_id', grant.user_id, 'scope', grant.scope,
     'auth_time', grant.auth_time, 'code', grant.code,
-    'generation', generation, 'current', grant.refresh, 'rotated_at', now, 'numbers', 1,
+    'generation', generation, 'current', grant.refresh, 'rotated_at', now,
+    'numbers', 1, 'oldest', 1,
     'expires_at', ends.expires_at, 'idle_expires_at', ends.idle_expires_at)
   keep_until(grant_key, ends.idle_expires_at)
   put_access(1, generation, access)

@@ -9,11 +9,9 @@ local digest, binding, client_id = ARGV[4], ARGV[5], ARGV[6]
 
 -- A grant that is there used up its code when it began. Only the client that redeemed it can
 -- have it revoked.
-local redeemed, redeemer, numbers =
-  unpack(redis.call('HMGET', grant_key, 'code', 'client_id', 'numbers'))
-if numbers then
-  if redeemed ~= digest or redeemer ~= client_id then return { 'missing' } end
-  return revoke(tonumber(numbers), { 'replayed' })
+if redis.call('EXISTS', grant_key) == 1 then
+  if not began_with(digest, client_id) then return { 'missing' } end
+  return revoke({ 'replayed' })
 end
 
 local issued, bound_to, asker, user_id, scope, nonce, auth_time, expires_at =

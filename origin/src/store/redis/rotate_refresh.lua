@@ -12,11 +12,14 @@ local access_expires_at, idle_expires_at = tonumber(ARGV[9]), tonumber(ARGV[10])
 local grace = tonumber(ARGV[11])
 
 local owner, user_id, granted, auth_time, live, current, previous, rotated_at, numbers,
-  expires_at, idle_end, revoked_at =
+  oldest, expires_at, idle_end, revoked_at =
   unpack(redis.call('HMGET', grant_key, 'client_id', 'user_id', 'scope', 'auth_time',
-    'generation', 'current', 'previous', 'rotated_at', 'numbers',
+    'generation', 'current', 'previous', 'rotated_at', 'numbers', 'oldest',
     'expires_at', 'idle_expires_at', 'revoked_at'))
-if owner ~= client_id or revoked_at or tonumber(idle_end) <= now then return { 'missing' } end
+if owner ~= client_id then return { 'missing' } end
+-- Whoever revoked it may have failed to set the statuses, and is perhaps asking again.
+if revoked_at then return revoke({ 'missing' }) end
+if tonumber(idle_end) <= now then return { 'missing' } end
 live, numbers, expires_at = tonumber(live), tonumber(numbers), tonumber(expires_at)
 
 -- `previous` is there only as long as nothing of the current generation was seen.
@@ -25,7 +28,7 @@ local is_repeated = presented == previous and now - tonumber(rotated_at) <= grac
 if not (is_current or is_repeated) then
   -- A generation that was never reached was lost with the store: nobody's fault.
   if generation > live then return { 'missing' } end
-  return revoke(numbers, { 'reused' })
+  return revoke({ 'reused' })
 end
 
 -- Scope tokens hold no space, so each stands between two of them.
@@ -36,6 +39,7 @@ for token in scope:gmatch('%S+') do
 end
 
 numbers = numbers + 1
+oldest = pass_ended(tonumber(oldest or 1), numbers)
 access_expires_at = math.min(access_expires_at, expires_at)
 if is_current then
   live, current = live + 1, successor
@@ -45,10 +49,10 @@ if is_current then
   local happened_at = math.max(now, math.min(tonumber(redis.call('TIME')[1]), now + 60))
   redis.call('HSET', grant_key, 'generation', live, 'current', successor,
     'previous', presented, 'rotated_at', happened_at, 'numbers', numbers,
-    'idle_expires_at', idle_expires_at)
+    'oldest', oldest, 'idle_expires_at', idle_expires_at)
   keep_until(grant_key, idle_expires_at)
 else
-  redis.call('HSET', grant_key, 'numbers', numbers)
+  redis.call('HSET', grant_key, 'numbers', numbers, 'oldest', oldest)
 end
 put_access(numbers, live,
   { expires_at = access_expires_at, list = ARGV[12], idx = ARGV[13] })

@@ -1,0 +1,15 @@
+-- Revokes one access token, and returns its status: list and index. Its row stays until its end:
+-- whoever asks again is told the same status, and a row that is gone has ended (`grant.lua`).
+--
+-- KEYS  1 the access token
+-- ARGV  1 now
+
+local expires_at, list, idx =
+  unpack(redis.call('HMGET', KEYS[1], 'expires_at', 'list', 'idx'))
+if not expires_at then return {} end
+
+-- Changes nothing, but is never refused for want of memory, and a script that has written once
+-- may go on.
+redis.call('EXPIRE', KEYS[1], 1, 'GT')
+redis.call('HSETNX', KEYS[1], 'revoked_at', ARGV[1])
+return { list, idx }
