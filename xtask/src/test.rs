@@ -59,6 +59,9 @@ fn tests() -> Command {
     if tools::is_there("cargo-nextest") {
         let mut command = cargo(&["nextest", "run", "--no-fail-fast"]);
         command.args(scope);
+        // Most tests wait for other processes, and some for a minute of the clock.
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        command.args(["--test-threads", &(2 * cores).to_string()]);
         command
     } else {
         let mut command = cargo(&["test"]);
