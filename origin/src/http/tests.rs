@@ -1,4 +1,8 @@
-//! The whole router over the embedded store: statuses, headers and bodies as clients see them.
+//! The whole router, over the embedded store where the store does not matter: statuses, headers and
+//! bodies as clients see them.
+
+mod edge;
+mod revocation;
 
 use std::sync::Arc;
 
@@ -18,6 +22,7 @@ use crate::directory::sqlite::Sqlite;
 use crate::directory::{ClientRecord, Directory};
 use crate::grant::tests::client as web_client;
 use crate::http::router;
+use crate::store::Store;
 use crate::store::embedded::Embedded;
 
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
@@ -29,7 +34,7 @@ const PASSWORD: &str = "correct-horse-battery";
 struct Server {
     app: Arc<App>,
     secret: String,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// An answer as a client sees it; headers that differ each time are left out.
@@ -74,9 +79,14 @@ impl Answer {
 
 async fn server() -> Server {
     let folder = TempDir::new().unwrap();
-    let issuer = ("CADENCE_ISSUER".to_owned(), "https://id.example".to_owned());
-    let config = Config::parse("", [issuer]).unwrap();
     let store = Embedded::open(&folder.path().join("store.db")).await.unwrap();
+    server_over(Arc::new(store), folder, "").await
+}
+
+/// A server over any store; `settings` are in the format of `cadence.toml`.
+async fn server_over(store: Arc<dyn Store>, folder: TempDir, settings: &str) -> Server {
+    let issuer = ("CADENCE_ISSUER".to_owned(), "https://id.example".to_owned());
+    let config = Config::parse(settings, [issuer]).unwrap();
     let directory = Sqlite::open(&folder.path().join("directory.db")).await.unwrap();
     let (record, secret) = client::register(web_client("web"));
     directory.put_client(&record).await.unwrap();
@@ -86,14 +96,8 @@ async fn server() -> Server {
     let email = Some("alice@example.test".to_owned());
     let alice = user::register("alice@example.test", email, Some("Alice".into()), PASSWORD);
     directory.put_user(&alice.unwrap()).await.unwrap();
-    let app = App::new(
-        &config,
-        b"a secret of the tests",
-        Arc::new(store),
-        Arc::new(directory),
-        clock::now(),
-    );
-    Server { app: Arc::new(app.await.unwrap()), secret: secret.unwrap(), _folder: folder }
+    let app = App::new(&config, b"a secret of the tests", store, Arc::new(directory), clock::now());
+    Server { app: Arc::new(app.await.unwrap()), secret: secret.unwrap(), folder }
 }
 
 impl Server {
@@ -420,23 +424,4 @@ async fn a_logout_without_a_hint_asks_even_when_the_session_is_over() {
     let asked = server.get("/oauth2/logout", &[("cookie", "__Host-cadence_session=gone")]).await;
     assert_eq!(asked.status, 200);
     assert!(asked.body.contains("name=\"csrf\""), "{}", asked.body);
-}
-
-#[tokio::test]
-async fn only_a_signing_edge_sees_the_snapshot() {
-    use shared::secret::Sha256Digest;
-    use shared::signed_request::{EdgeStatement, RequestParts};
-    let server = server().await;
-    assert_eq!(server.get("/internal/clients", &[]).await.status, 404);
-    let statement =
-        EdgeStatement { signed_at: clock::now(), nonce: clock::random(), client_address: None };
-    let parts = |target| RequestParts { method: "GET", target, body: Sha256Digest::of(b"") };
-    let signed = statement.sign(&server.app.edge_keys.requests, &parts("/internal/clients"));
-    let answer = server.get("/internal/clients", &[("cadence-edge", &signed)]).await;
-    assert_eq!(answer.status, 200);
-    assert_eq!(answer.json()["clients"].as_array().unwrap().len(), 2);
-    assert!(!answer.body.contains("secret\""), "{}", answer.body);
-    let other = statement.sign(&server.app.edge_keys.requests, &parts("/oauth2/jwks"));
-    let refused = server.get("/internal/clients", &[("cadence-edge", &other)]).await;
-    assert_eq!(refused.status, 403);
 }

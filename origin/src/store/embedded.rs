@@ -2,6 +2,7 @@
 //!
 //! Whatever decides and writes does both in one transaction of the only connection that writes.
 
+mod columns;
 mod grants;
 mod statuses;
 #[cfg(test)]
@@ -13,14 +14,15 @@ use async_trait::async_trait;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, Sqlite, Transaction};
 
-use shared::client::ClientId;
 use shared::limits::LOGIN_SESSION_IDLE_IN;
-use shared::scope::Scope;
 use shared::secret::Sha256Digest;
 use shared::status_list::StatusListId;
 use shared::time::UnixTime;
 use shared::token::{GrantId, Jti};
 
+use self::columns::{
+    bytes, integer, read_client_id, read_digest, read_scope, read_time, seconds, unreadable,
+};
 use self::grants::{GrantRow, begin_grant, put_access, revoke};
 use super::sqlite_file::{BEGIN_WRITE, SqliteFile};
 use super::{
@@ -553,46 +555,6 @@ impl Store for Embedded {
         sqlx::query("SELECT 1 FROM grants LIMIT 1").fetch_optional(&self.file.readers).await?;
         Ok(())
     }
-}
-
-fn bytes(digest: &Sha256Digest) -> &[u8] {
-    digest.as_bytes()
-}
-
-fn seconds(time: UnixTime) -> Result<i64, StoreError> {
-    integer(time.as_secs())
-}
-
-fn integer(number: u64) -> Result<i64, StoreError> {
-    i64::try_from(number).map_err(|error| StoreError(Box::new(error)))
-}
-
-fn read_number(row: &SqliteRow, column: &'static str) -> Result<u64, StoreError> {
-    u64::try_from(row.try_get::<i64, _>(column)?).map_err(|_| unreadable(column))
-}
-
-fn read_time(row: &SqliteRow, column: &'static str) -> Result<UnixTime, StoreError> {
-    read_number(row, column).map(UnixTime::from_secs)
-}
-
-fn read_digest(row: &SqliteRow, column: &'static str) -> Result<Option<Sha256Digest>, StoreError> {
-    let Some(bytes) = row.try_get::<Option<&[u8]>, _>(column)? else {
-        return Ok(None);
-    };
-    let bytes = bytes.try_into().map_err(|_| unreadable(column))?;
-    Ok(Some(Sha256Digest::from_bytes(bytes)))
-}
-
-fn read_client_id(row: &SqliteRow) -> Result<ClientId, StoreError> {
-    ClientId::parse(row.try_get("client_id")?).map_err(|_| unreadable("client_id"))
-}
-
-fn read_scope(row: &SqliteRow) -> Result<Scope, StoreError> {
-    Scope::parse(row.try_get("scope")?).map_err(|_| unreadable("scope"))
-}
-
-fn unreadable(column: &str) -> StoreError {
-    StoreError(format!("the embedded store holds an unreadable {column}").into())
 }
 
 impl From<sqlx::Error> for StoreError {

@@ -4,6 +4,7 @@
 //! a request that timed out keeps its place in that order, so its late reply meets nobody; the
 //! connection is given up all the same, because it may be dead.
 
+mod keys;
 mod link;
 mod reply;
 mod script;
@@ -31,6 +32,10 @@ use super::{
     UserId,
 };
 
+use self::keys::{
+    STATUS_LIST_KEYS, STATUS_LISTS_KEY, access_key, attempts_key, code_key, grant_key,
+    row_lives_in, session_grants_key, session_key,
+};
 use self::link::Link;
 use self::reply::{Reply, failed, read_client_id, unreadable};
 use self::script::{
@@ -546,40 +551,6 @@ impl Store for Redis {
     async fn ping(&self) -> Result<(), StoreError> {
         self.ask(&redis::cmd("PING")).await
     }
-}
-
-const STATUS_LISTS_KEY: &str = "cadence:status-lists:{status}";
-
-/// The keys of status lists, up to their identifiers.
-const STATUS_LIST_KEYS: &str = "cadence:status-list:{status}:";
-
-fn session_key(digest: &Sha256Digest) -> String {
-    format!("cadence:session:{{{}}}", digest.to_base64url())
-}
-
-fn session_grants_key(digest: &Sha256Digest) -> String {
-    format!("cadence:session-grants:{{{}}}", digest.to_base64url())
-}
-
-fn code_key(grant_id: &GrantId) -> String {
-    format!("cadence:code:{{{grant_id}}}")
-}
-
-fn grant_key(grant_id: &GrantId) -> String {
-    format!("cadence:grant:{{{grant_id}}}")
-}
-
-fn access_key(jti: &Jti) -> String {
-    format!("cadence:jti:{{{}}}:{}", jti.grant_id, jti.number)
-}
-
-fn attempts_key(key: &Sha256Digest) -> String {
-    format!("cadence:attempts:{}", key.to_base64url())
-}
-
-/// Seconds that a row with this end is kept; a row that has ended is kept for the leeway.
-fn row_lives_in(expires_at: UnixTime, now: UnixTime) -> u64 {
-    expires_at.since(now) + ROW_LEEWAY
 }
 
 fn field(command: &mut Cmd, name: &str, value: impl ToRedisArgs) {

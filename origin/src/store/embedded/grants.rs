@@ -7,10 +7,10 @@ use shared::token::GrantId;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
 
-use super::{
+use super::columns::{
     bytes, integer, read_client_id, read_digest, read_number, read_scope, read_time, seconds,
-    statuses,
 };
+use super::statuses;
 use crate::store::{AccessRow, Ends, Generations, GrantRecord, StoreError, UserId};
 
 /// A row of `grants`.

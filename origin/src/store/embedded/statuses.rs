@@ -8,7 +8,7 @@ use shared::time::UnixTime;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
 
-use super::{seconds, unreadable};
+use super::columns::{seconds, unreadable};
 use crate::store::{StatusBlock, StoreError};
 
 /// Reserves a block in the list that is being filled, or in a new one.

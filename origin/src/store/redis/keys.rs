@@ -1,0 +1,42 @@
+//! The keys of rows, and how long rows are kept. What is in them stands in the key
+//! table of `store`.
+
+use shared::secret::Sha256Digest;
+use shared::time::UnixTime;
+use shared::token::{GrantId, Jti};
+
+use crate::store::ROW_LEEWAY;
+
+pub(super) const STATUS_LISTS_KEY: &str = "cadence:status-lists:{status}";
+
+/// The keys of status lists, up to their identifiers.
+pub(super) const STATUS_LIST_KEYS: &str = "cadence:status-list:{status}:";
+
+pub(super) fn session_key(digest: &Sha256Digest) -> String {
+    format!("cadence:session:{{{}}}", digest.to_base64url())
+}
+
+pub(super) fn session_grants_key(digest: &Sha256Digest) -> String {
+    format!("cadence:session-grants:{{{}}}", digest.to_base64url())
+}
+
+pub(super) fn code_key(grant_id: &GrantId) -> String {
+    format!("cadence:code:{{{grant_id}}}")
+}
+
+pub(super) fn grant_key(grant_id: &GrantId) -> String {
+    format!("cadence:grant:{{{grant_id}}}")
+}
+
+pub(super) fn access_key(jti: &Jti) -> String {
+    format!("cadence:jti:{{{}}}:{}", jti.grant_id, jti.number)
+}
+
+pub(super) fn attempts_key(key: &Sha256Digest) -> String {
+    format!("cadence:attempts:{}", key.to_base64url())
+}
+
+/// Seconds that a row with this end is kept; a row that has ended is kept for the leeway.
+pub(super) fn row_lives_in(expires_at: UnixTime, now: UnixTime) -> u64 {
+    expires_at.since(now) + ROW_LEEWAY
+}
