@@ -26,7 +26,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{any, get, post};
-use shared::endpoint::Endpoint;
+use shared::endpoint::{self, Endpoint};
 
 use crate::app::App;
 
@@ -51,8 +51,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route(Endpoint::ApiLogout.path(), any(me::logout))
         .route(Endpoint::Health.path(), any(health::live))
         .route(Endpoint::Ready.path(), any(health::ready))
-        .route(internal::CLIENTS, get(internal::clients))
-        .route(internal::LATE_CODES, post(internal::late_codes))
+        .route(endpoint::CLIENTS, get(internal::clients))
+        .route(endpoint::LATE_CODES, post(internal::late_codes))
         .fallback(answer::not_found)
         .layer(from_fn_with_state(app.clone(), arrival::receive))
         .with_state(app)

@@ -15,12 +15,6 @@ use super::arrival::Incoming;
 use super::token;
 use crate::app::App;
 
-/// Path of the client snapshot.
-pub const CLIENTS: &str = "/internal/clients";
-
-/// Path for codes that the edge has refused because they were late.
-pub const LATE_CODES: &str = "/internal/late-codes";
-
 /// Takes a token request that the edge has refused because its code had expired: if the code was
 /// redeemed before, this is a replay, and what it began is revoked ([`token::report_late`]). The
 /// edge does not wait for the answer, which says nothing.

@@ -75,7 +75,13 @@ async fn prove(
     let client_id = &claimed.record.client.client_id;
     let proven = request.prove(&app.edge_keys.tokens, client_id, incoming.now);
     let proven = proven.map_err(Denied::from)?;
-    let record = client::authenticate(app, incoming, claimed)?;
+    let record = match (client::authenticate(app, incoming, claimed), &proven) {
+        // Nothing comes of a late code, whoever sends it; the edge, which knows no secrets, says so.
+        (Err(_), ProvenRequest::AuthorizationCode(code)) if code.is_late => {
+            return Err(Denied::CodeMissing.into());
+        }
+        (authenticated, _) => authenticated?,
+    };
     record.client.may_use(grant_type)?;
     Ok((record, proven))
 }

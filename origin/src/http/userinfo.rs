@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
-use shared::error::OAuthError;
+use shared::bearer;
 use shared::scope::Scope;
 
 use super::answer::{self, HttpError};
@@ -35,21 +35,12 @@ pub async fn userinfo(
     State(app): State<Arc<App>>,
     incoming: Incoming,
 ) -> Result<Response, HttpError> {
-    check_one_method(&incoming)?;
+    let form = if incoming.method == Method::POST { incoming.form().ok() } else { None };
+    bearer::check_one_method(incoming.authorization().next().is_some(), form.as_ref())
+        .map_err(|error| HttpError::Bearer { error: Some(error), scope: None })?;
     let protected = protected::check(&app, &incoming, Some("openid")).await?;
     let claims = claims(&protected.user, &protected.token.claims.scope);
     Ok(answer::json(StatusCode::OK, &claims))
-}
-
-/// Refuses a token in the form: the header is the only way (RFC 6750 §2 lets a client use one).
-fn check_one_method(incoming: &Incoming) -> Result<(), HttpError> {
-    let in_form = incoming.method == Method::POST
-        && incoming.form().is_ok_and(|form| form.has("access_token"));
-    if in_form && incoming.authorization().next().is_some() {
-        let error = OAuthError::invalid_request("the access token is sent twice");
-        return Err(HttpError::Bearer { error: Some(error), scope: None });
-    }
-    Ok(())
 }
 
 /// Chooses the claims that a scope allows (OpenID Connect Core §5.4).
