@@ -22,11 +22,11 @@ local function put_access(number, generation, access)
 end
 
 -- Moves the number of the oldest access token that may be alive past rows that are gone, and
--- returns it. No row is ever deleted before its end, a revoked one neither, and none comes back:
--- one that is gone has ended.
+-- returns it. No row is deleted before its end, a revoked one neither, and none comes back: one
+-- that is gone has ended. (A server that evicts rows breaks this, too, and is complained of.)
 --
--- A few steps at most: a rotation adds one number, so this catches up sooner or later, and the
--- numbers from the oldest on are never many more than were issued while one token lives.
+-- A few steps at most: a rotation adds one number and passes up to eight, so the numbers from the
+-- oldest on are never more than were once issued while one row lived.
 local function pass_ended(oldest, numbers)
   local last = math.min(oldest + 8, numbers)
   while oldest < last and redis.call('EXISTS', access_keys .. oldest) == 0 do
