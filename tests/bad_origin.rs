@@ -133,7 +133,7 @@ fn an_origin_that_hangs_is_given_up_in_time() {
     assert!((4_500..6_500).contains(&took.as_millis()), "{took:?}");
 }
 
-/// ED14, faults §5.3: what the edge answers by itself, it answers without an origin, too.
+/// ED14: what the edge answers by itself, it answers without an origin, too.
 #[test]
 fn without_an_origin_sign_ins_still_begin() {
     let mut server = Server::start_edge();

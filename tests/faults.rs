@@ -10,7 +10,7 @@ use crate::oauth::{
 };
 use crate::server::{Server, until};
 
-/// Asserts the answer of DESIGN §8: never a no while nobody knows.
+/// Asserts the only answer to an outage: never a no while nobody knows.
 #[track_caller]
 fn is_unavailable(answer: &Answer) {
     answer.refused(503, "temporarily_unavailable");
@@ -70,7 +70,7 @@ fn sessions_and_tokens_survive_kill_9_of_redis() {
     grant_is_dead(&server, &WEB, &revoked);
 }
 
-/// faults §5.3, RV09, IN09, PW13, BR: while Redis is away nobody is told no.
+/// RV09, IN09, PW13, BR: while Redis is away nobody is told no.
 fn without_redis_nobody_is_told_no(mut server: Server) {
     let tokens = WEB.tokens(&server, "openid");
     let code = WEB.code(&server, "openid");

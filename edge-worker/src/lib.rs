@@ -136,9 +136,13 @@ async fn answer(
 ) -> Result<Answer, Refusal> {
     let endpoint = match route {
         Route::Endpoint(endpoint) => endpoint,
-        Route::Preflight(endpoint) => return Ok(preflight(endpoint.cors(), cors::ALLOW_METHODS)),
+        Route::Preflight(endpoint) => {
+            let allowed = (cors::ALLOW_METHODS, cors::ALLOW_HEADERS);
+            return Ok(preflight(endpoint.cors(), allowed));
+        }
         Route::UpstreamPreflight => {
-            return Ok(preflight(CorsRule::Registered, cors::ALLOW_UPSTREAM_METHODS));
+            let allowed = (cors::ALLOW_UPSTREAM_METHODS, cors::ALLOW_UPSTREAM_HEADERS);
+            return Ok(preflight(CorsRule::Registered, allowed));
         }
         Route::Upstream(number) => {
             let upstream = edge.config.upstreams.get(number).ok_or(OAuthError::not_found())?;
@@ -203,14 +207,14 @@ async fn status_list(edge: &Edge, incoming: &Incoming) -> Result<Answer, Refusal
 }
 
 /// Answers a preflight; who may go on is said by the `Allow-Origin` header alone.
-fn preflight(rule: CorsRule, methods: &'static str) -> Answer {
+fn preflight(rule: CorsRule, (methods, headers): (&'static str, &'static str)) -> Answer {
     let answer = Answer::empty(204);
     if rule == CorsRule::Never {
         return answer;
     }
     answer
         .with("Access-Control-Allow-Methods", methods)
-        .with("Access-Control-Allow-Headers", cors::ALLOW_HEADERS)
+        .with("Access-Control-Allow-Headers", headers)
         .with("Access-Control-Max-Age", cors::MAX_AGE.to_string())
 }
 

@@ -48,6 +48,10 @@ const edge :Workerd.Worker = (
     (name = "CADENCE_ISSUER", fromEnvironment = "CADENCE_ISSUER"),
     (name = "CADENCE_ORIGIN_URL", fromEnvironment = "CADENCE_ORIGIN_URL"),
     (name = "CADENCE_EDGE_SECRET", fromEnvironment = "CADENCE_EDGE_SECRET"),
+    (
+      name = "CADENCE_EDGE_SECRET_SECOND",
+      fromEnvironment = "CADENCE_EDGE_SECRET_SECOND",
+    ),
     (name = "CADENCE_CORS_ORIGINS", fromEnvironment = "CADENCE_CORS_ORIGINS"),
     (name = "CADENCE_UPSTREAMS", fromEnvironment = "CADENCE_UPSTREAMS"),
     (

@@ -3,8 +3,10 @@
 //!
 //! Reserving ahead means that issuing a token seldom costs a round trip of its own. The store may
 //! come back without the lists, though, and a token of a list that is gone is refused. So the lists
-//! are looked for once a second, and whenever a grant begins: after a store came back empty no grant
-//! is left, and one has to begin before anything else can be issued. The order inside a
+//! are looked for once a second, and whenever a code or a password begins a grant: after a store
+//! came back empty no grant is left, and one has to begin before anything else can be issued. (Where
+//! one process issues the code and another redeems it, both in the second in which the store came
+//! back, that one token is refused by status, and its refresh is good.) The order inside a
 //! block is random, so that the place of a token does not tell when it was issued, or how many
 //! were (draft-ietf-oauth-status-list §12.4, §12.5).
 
@@ -57,7 +59,7 @@ impl Statuses {
 
     /// Takes a place that no other token has, in a list that was there in the second `now`.
     ///
-    /// Does NOT see a list go within that second: that is for [`Self::take_confirmed`].
+    /// Does NOT see a list go within that second: see [`Self::confirm`].
     ///
     /// # Errors
     /// When the store does not tell whether the list is there, or none is left and none can be
@@ -66,19 +68,6 @@ impl Statuses {
         if self.places().confirmed_at != Some(now) {
             self.confirm(now).await?;
         }
-        self.take_any(now).await
-    }
-
-    /// Takes a place for the first token of a grant, in a list that is there at this moment; it
-    /// always takes a round trip.
-    ///
-    /// # Errors
-    /// As for [`Self::take`].
-    pub async fn take_confirmed(
-        self: &Arc<Self>,
-        now: UnixTime,
-    ) -> Result<StatusIndex, StoreError> {
-        self.confirm(now).await?;
         self.take_any(now).await
     }
 
@@ -102,8 +91,12 @@ impl Statuses {
         }
     }
 
-    /// Gives up the places in lists that the store does not have (any more).
-    async fn confirm(&self, now: UnixTime) -> Result<(), StoreError> {
+    /// Gives up the places in lists that the store does not have (any more); always takes a round
+    /// trip. It is for who begins a grant that more than a round trip has been spent on already.
+    ///
+    /// # Errors
+    /// When the store does not tell.
+    pub async fn confirm(&self, now: UnixTime) -> Result<(), StoreError> {
         let mut lists: Vec<_> = self.places().free.iter().map(|place| place.list).collect();
         // A block is of one list, and at most two blocks are held.
         lists.dedup();
@@ -239,12 +232,14 @@ mod tests {
             // A supply whose store has never had these lists.
             let (after, _directory) = statuses().await;
             after.places().clone_from(&before.places());
-            let place = match way {
-                "a second later" => after.take(NOW.plus(1)).await.unwrap(),
-                _ => after.take_confirmed(NOW).await.unwrap(),
+            let place = if way == "a second later" {
+                after.take(NOW.plus(1)).await.unwrap()
+            } else {
+                after.confirm(NOW).await.unwrap();
+                after.take(NOW).await.unwrap()
             };
             assert_ne!(place.list, forgotten, "{way}");
-            let next = after.take_confirmed(NOW.plus(2)).await.unwrap();
+            let next = after.take(NOW.plus(2)).await.unwrap();
             assert_eq!(next.list, place.list, "this one is there");
         }
     }

@@ -78,8 +78,13 @@ pub const ALLOW_METHODS: &str = "GET, POST, DELETE";
 /// The methods that a preflight for an API behind the gateway may announce.
 pub const ALLOW_UPSTREAM_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 
-/// The request headers that a preflight may announce.
+/// The request headers that a preflight for an endpoint may announce.
 pub const ALLOW_HEADERS: &str = "Authorization, Content-Type";
+
+/// The request headers that a preflight for an upstream may announce: any, because they are the
+/// upstream's affair. `*` stands for all but `Authorization` (Fetch §3.3.5), and not for requests
+/// with cookies, which are never allowed.
+pub const ALLOW_UPSTREAM_HEADERS: &str = "Authorization, *";
 
 /// The response headers that scripts may read.
 pub const EXPOSE_HEADERS: &str = "Retry-After, WWW-Authenticate, X-Request-Id";

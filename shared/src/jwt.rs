@@ -333,10 +333,10 @@ mod tests {
             state.to_be_bytes()[0]
         });
         let list = StatusList::new(Bits::One, noise.take(STATUS_LIST_LEN as usize / 8).collect());
-        let lst = serde_json::to_string(&list.compress()).unwrap();
+        let compressed = serde_json::to_string(&list.compress()).unwrap();
         let sub = format!("https://{}/oauth2/status/AwMDAwMDAwMDAwMDAwMDAw", "h".repeat(253));
         let claims = format!(
-            r#"{{"exp":1800000300,"iat":1800000000,"sub":"{sub}","ttl":5,"status_list":{lst}}}"#
+            r#"{{"exp":1800000300,"iat":1800000000,"sub":"{sub}","ttl":5,"status_list":{compressed}}}"#
         );
         let header =
             format!(r#"{{"alg":"RS256","kid":"{}","typ":"statuslist+jwt"}}"#, "k".repeat(64));

@@ -89,12 +89,14 @@ impl Origin {
     /// When it does not start.
     pub fn restart(&mut self) {
         self.kill();
-        let OriginSettings { program, environment, admin_port, .. } = &self.settings;
+        let OriginSettings { program, environment, port, admin_port, .. } = &self.settings;
         let process =
             Process::start(program, &[OsStr::new("serve")], environment, &self.log, Ending::Kill);
         wait_until("the origin", Duration::from_secs(15), || {
             assert!(process.runs(), "the origin has ended:\n{}", process.log());
-            get(*admin_port, "/healthz").is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
+            // The public door may be closed to whoever is not the edge, but it is there.
+            let admin = get(*admin_port, "/healthz");
+            admin.is_some_and(|answer| answer.starts_with("HTTP/1.1 200")) && crate::listens(*port)
         });
         self.process = Some(process);
     }

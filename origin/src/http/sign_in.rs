@@ -241,6 +241,8 @@ pub async fn issue_code(
         session: session.digest,
         expires_at: now.plus(CODE_EXPIRES_IN),
     };
+    // A store that came back empty is noticed before the first token is minted.
+    app.statuses.confirm(now).await?;
     app.store.put_code(&record, now).await?;
     Ok(answer::redirect(&request.success_location(code.as_str(), &app.issuer)))
 }

@@ -107,7 +107,7 @@ async fn by_code(
     code: &ProvenCode,
 ) -> Result<TokenResponse, HttpError> {
     let now = incoming.now;
-    let status = app.statuses.take_confirmed(now).await?;
+    let status = app.statuses.take(now).await?;
     let keys = &app.edge_keys.tokens;
     let (redemption, refresh_token) =
         authorization_code::present(keys, client, code, clock::random(), status, now);
@@ -166,7 +166,8 @@ async fn by_password(
         Login::Throttled { retry_in } => return Err(HttpError::Throttled { retry_in }),
     };
     let random = [clock::random(), clock::random()];
-    let status = app.statuses.take_confirmed(now).await?;
+    app.statuses.confirm(now).await?;
+    let status = app.statuses.take(now).await?;
     let keys = &app.edge_keys.tokens;
     let (new, refresh_token) =
         password::begin(keys, client, user.user_id, scope, random, status, now);

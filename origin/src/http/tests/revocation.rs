@@ -201,7 +201,8 @@ async fn tokens_that_are_issued_after_the_store_was_lost_are_in_lists_that_are_t
 
     redis.flush().await;
     assert_eq!(server.get(&list_path(&half.tokens), &[]).await.status, 404);
-    // One issues the code, the other redeems it, both refresh.
+    // One issues the code, the other redeems it, both refresh. It notices within a second.
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     let code = code_of(&server.sign_in("own").await);
     let redeemed = other.redeem("own", &code).await.json();
     let is_there = async |tokens: &Value| server.get(&list_path(tokens), &[]).await.status == 200;

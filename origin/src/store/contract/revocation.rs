@@ -318,7 +318,8 @@ pub async fn places_of_a_lost_list_are_not_handed_out(store: &AnyStore, lose: im
     let gone = statuses.take(NOW).await.unwrap().list;
     lose().await;
     assert!(!store.has_status_list(&gone, NOW).await.unwrap());
-    let begun = statuses.take_confirmed(NOW).await.unwrap().list;
+    statuses.confirm(NOW).await.unwrap();
+    let begun = statuses.take(NOW).await.unwrap().list;
     assert!(store.has_status_list(&begun, NOW).await.unwrap(), "for a new grant, at once");
     lose().await;
     let refreshed = statuses.take(NOW.plus(1)).await.unwrap().list;
