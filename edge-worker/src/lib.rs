@@ -24,7 +24,9 @@ mod snapshot;
 mod token;
 mod webcrypto;
 
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{self, Poll, Waker};
 
 use shared::cors::{self, CorsRule, WebOrigin};
 use shared::endpoint::Endpoint;
@@ -32,8 +34,11 @@ use shared::error::OAuthError;
 use shared::limits::{JWKS_FRESH_IN, STATUS_LIST_TTL_IN, URL_LEN};
 use shared::secret::base64url;
 use shared::status_list::{self, StatusListId};
+use wasm_bindgen::JsValue;
+use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen_futures::future_to_promise;
 use web_sys::{Request, Response};
-use worker::{Context, Env, event};
+use worker::{Context, Env, worker_sys};
 
 use crate::answer::{Answer, Body, Refusal};
 use crate::config::Config;
@@ -54,9 +59,28 @@ pub(crate) struct Edge {
     pub(crate) limiters: Limiters,
 }
 
+/// Answers a request: with a response, or with the promise of one.
+///
+/// Most answers wait for nothing. Those are there at once: they cost no promise and no turn of the
+/// event loop, which take the platform longer than the answer itself.
+///
+/// # Errors
+/// What the platform says of a response that it does not take.
+#[wasm_bindgen]
+pub fn fetch(request: Request, env: Env, context: worker_sys::Context) -> Result<JsValue, JsValue> {
+    let mut answering =
+        Box::pin(
+            async move { respond(request, env, Context::new(context)).await.map(JsValue::from) },
+        );
+    // Whoever waits is asked again by the promise, with a waker of its own.
+    match Pin::as_mut(&mut answering).poll(&mut task::Context::from_waker(Waker::noop())) {
+        Poll::Ready(response) => response,
+        Poll::Pending => Ok(future_to_promise(answering).into()),
+    }
+}
+
 /// Answers a request.
-#[event(fetch)]
-async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<Response> {
+async fn respond(request: Request, env: Env, context: Context) -> Result<Response, JsValue> {
     let method = request.method();
     let url = request.url();
     let target = route::target(&url);
@@ -69,7 +93,7 @@ async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<R
             let answer = Answer::json(error.status(), error.to_json())
                 .with("X-Request-Id", request_id)
                 .with("X-Content-Type-Options", "nosniff");
-            return Ok(answer.into_response()?);
+            return answer.into_response();
         }
     };
     let headers = request.headers();
@@ -98,7 +122,7 @@ async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<R
     } else {
         answer.with("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
     };
-    Ok(answer.into_response()?)
+    answer.into_response()
 }
 
 /// Checks what needs no endpoint, and reads the rest of the request.
