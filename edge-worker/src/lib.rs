@@ -32,7 +32,6 @@ use shared::cors::{self, CorsRule, WebOrigin};
 use shared::endpoint::Endpoint;
 use shared::error::OAuthError;
 use shared::limits::{JWKS_FRESH_IN, STATUS_LIST_TTL_IN, URL_LEN};
-use shared::secret::base64url;
 use shared::status_list::{self, StatusListId};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -41,9 +40,8 @@ use web_sys::{Request, Response};
 use worker::{Context, Env, worker_sys};
 
 use crate::answer::{Answer, Body, Refusal};
-use crate::config::Config;
+use crate::config::{BadSetting, Config};
 use crate::incoming::Incoming;
-use crate::limiter::Limiters;
 use crate::route::Route;
 use crate::snapshot::{Clients, Keys, PublishedList};
 pub use crate::webcrypto::verify_signature;
@@ -55,8 +53,8 @@ pub(crate) struct Edge {
     pub(crate) config: Rc<Config>,
     /// The platform's handle on the request's life.
     pub(crate) context: Rc<Context>,
-    /// The platform's rate limiters.
-    pub(crate) limiters: Limiters,
+    /// The platform's bindings, for what `config` does not read.
+    pub(crate) env: Env,
 }
 
 /// Answers a request: with a response, or with the promise of one.
@@ -81,42 +79,29 @@ pub fn fetch(request: Request, env: Env, context: worker_sys::Context) -> Result
 
 /// Answers a request.
 async fn respond(request: Request, env: Env, context: Context) -> Result<Response, JsValue> {
-    let method = request.method();
-    let url = request.url();
-    let target = route::target(&url);
-    let request_id = base64url(&platform::random::<16>().unwrap_or_default());
     let config = match Config::of(&env) {
         Ok(config) => config,
-        Err(bad) => {
-            platform::log(&format!("the setting {} takes {}", bad.key, bad.takes));
-            let error = OAuthError::temporarily_unavailable();
-            let answer = Answer::json(error.status(), error.to_json())
-                .with("X-Request-Id", request_id)
-                .with("X-Content-Type-Options", "nosniff");
-            return answer.into_response();
-        }
+        Err(bad) => return misconfigured(bad),
     };
-    let headers = request.headers();
-    let header = |name: &str| headers.get(name).ok().flatten();
-    let origin = header("Origin");
+    let mut incoming = Incoming::of(request, config.trust_connecting_ip);
+    let origin = incoming.header("Origin");
     let is_preflight = origin.is_some()
-        && method == "OPTIONS"
-        && header("Access-Control-Request-Method").is_some();
-    let limiters = Limiters::of(&env);
-    let edge = Edge { config: Rc::clone(&config), context: Rc::new(context), limiters };
-    let path = route::split(target).0;
-    let route = Route::find(&method, path, is_preflight, &config.upstreams);
-    let is_head = method == "HEAD";
-    let answered = match arrive(&edge, &request, route, target, request_id.clone()).await {
-        Ok(incoming) => answer(&edge, &incoming, &request, route).await,
+        && incoming.method == "OPTIONS"
+        && incoming.header("Access-Control-Request-Method").is_some();
+    let path = route::split(&incoming.target).0;
+    let route = Route::find(&incoming.method, path, is_preflight, &config.upstreams);
+    let edge = Edge { config: Rc::clone(&config), context: Rc::new(context), env };
+    let answered = match arrive(&mut incoming, route).await {
+        Ok(()) => answer(&edge, &incoming, route).await,
         Err(refusal) => Err(refusal),
     };
     let answer = answered.unwrap_or_else(|refusal| {
-        refusal.into_answer(route.endpoint(), &config.issuer, &request_id)
+        refusal.into_answer(route.endpoint(), &config.issuer, &incoming.request_id)
     });
-    let answer = if is_head { answer.without_body() } else { answer };
+    let answer = if incoming.method == "HEAD" { answer.without_body() } else { answer };
     let answer = with_cors(&edge, answer, route.cors(), origin).await;
-    let answer = answer.with("X-Request-Id", request_id).with("X-Content-Type-Options", "nosniff");
+    let answer =
+        answer.with("X-Request-Id", incoming.request_id).with("X-Content-Type-Options", "nosniff");
     let answer = if config.issuer.is_loopback_http() {
         answer
     } else {
@@ -125,38 +110,30 @@ async fn respond(request: Request, env: Env, context: Context) -> Result<Respons
     answer.into_response()
 }
 
+/// Answers while a setting cannot be used.
+fn misconfigured(bad: BadSetting) -> Result<Response, JsValue> {
+    platform::log(&format!("the setting {} takes {}", bad.key, bad.takes));
+    let error = OAuthError::temporarily_unavailable();
+    Answer::json(error.status(), error.to_json())
+        .with("X-Request-Id", platform::request_id())
+        .with("X-Content-Type-Options", "nosniff")
+        .into_response()
+}
+
 /// Checks what needs no endpoint, and reads the rest of the request.
-async fn arrive(
-    edge: &Edge,
-    request: &Request,
-    route: Route,
-    target: &str,
-    request_id: String,
-) -> Result<Incoming, Refusal> {
-    if target.len() > URL_LEN {
+async fn arrive(incoming: &mut Incoming, route: Route) -> Result<(), Refusal> {
+    if incoming.target.len() > URL_LEN {
         return Err(OAuthError::invalid_request("the URL is too long").with_status(414).into());
     }
-    let method = request.method();
-    let is_read = method == "POST" && !matches!(route, Route::Upstream(_));
-    let body = if is_read { incoming::body(request).await? } else { Vec::new() };
-    Ok(Incoming {
-        now: platform::now(),
-        target: target.to_owned(),
-        headers: request.headers(),
-        body,
-        client_address: incoming::client_address(request, edge.config.trust_connecting_ip),
-        method,
-        request_id,
-    })
+    if incoming.method == "POST" && !matches!(route, Route::Upstream(_)) {
+        incoming.body = incoming::body(&incoming.request).await?;
+        incoming.now = platform::now();
+    }
+    Ok(())
 }
 
 /// Answers a request by its route.
-async fn answer(
-    edge: &Edge,
-    incoming: &Incoming,
-    request: &Request,
-    route: Route,
-) -> Result<Answer, Refusal> {
+async fn answer(edge: &Edge, incoming: &Incoming, route: Route) -> Result<Answer, Refusal> {
     let endpoint = match route {
         Route::Endpoint(endpoint) => endpoint,
         Route::Preflight(endpoint) => return Ok(preflight(endpoint.cors(), cors::ALLOW_METHODS)),
@@ -165,7 +142,7 @@ async fn answer(
         }
         Route::Upstream(number) => {
             let upstream = edge.config.upstreams.get(number).ok_or(OAuthError::not_found())?;
-            return gateway::answer(edge, incoming, request, upstream).await;
+            return gateway::answer(edge, incoming, upstream).await;
         }
         Route::MethodNotAllowed(endpoint) => {
             let answer = Refusal::from(OAuthError::method_not_allowed()).into_answer(

@@ -26,7 +26,7 @@ pub(crate) async fn answer(edge: &Edge, incoming: &Incoming) -> Result<Answer, R
         return Ok(Answer::page(200, show(edge, &opened, Shown::First).await?));
     }
     let form = incoming.form()?;
-    limiter::check(edge.limiters.login.as_ref(), incoming.client_address).await?;
+    limiter::check(edge, limiter::LOGIN, incoming.client_address()).await?;
     let header = |name| incoming.header(name).map(String::into_bytes);
     let (site, origin) = (header("Sec-Fetch-Site"), header("Origin"));
     sign_in::check_same_origin(&edge.config.issuer, site.as_deref(), origin.as_deref())?;

@@ -43,7 +43,7 @@ pub(crate) async fn answer(
     .await?;
     if let Some(request) = request {
         prove(edge, incoming, request, &credentials.client_id)?;
-        limiter::check(edge.limiters.token.as_ref(), incoming.client_address).await?;
+        limiter::check(edge, limiter::TOKEN, incoming.client_address()).await?;
     }
     origin::forward(&edge.config, incoming, endpoint).await
 }
