@@ -161,6 +161,10 @@ fn no_path_leads_elsewhere() {
         "/api/up%2f..%2fadmin",
         "//api/up",
         "/x/../api/up/../../admin",
+        "/api/%75p",
+        "/api/UP",
+        "/api/up/a;v=1",
+        "/api/up/%61dmin",
     ] {
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\
@@ -171,6 +175,12 @@ fn no_path_leads_elsewhere() {
         let status = answer.split(' ').nth(1).unwrap_or_default();
         assert!(matches!(status, "400" | "404"), "{path}: {answer}");
     }
+    let with_body = format!(
+        "GET /api/up HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: 1\r\n\
+         Authorization: Bearer {}\r\n\r\nx",
+        tokens.access
+    );
+    assert!(raw(&server, &with_body).starts_with("HTTP/1.1 400"), "a body where there is none");
     assert!(upstream.received().is_empty(), "{:?}", upstream.received());
     // A query is nobody's path.
     server.get("/api/up?../../admin#x").bearer(&tokens.access).send().expect(200);

@@ -11,7 +11,7 @@ use shared::error::{ErrorCode, OAuthError};
 use shared::issuer::Issuer;
 use shared::page::{ErrorKind, ErrorPage, Page};
 use wasm_bindgen::JsValue;
-use web_sys::{Headers, ReadableStream, Response, ResponseInit};
+use web_sys::{ReadableStream, Response, ResponseInit};
 
 use crate::limiter;
 
@@ -184,14 +184,10 @@ impl Answer {
     /// # Errors
     /// What the platform says of a status or header that it does not take.
     pub(crate) fn into_response(self) -> Result<Response, JsValue> {
-        let headers = Headers::new()?;
-        for (name, value) in &self.headers {
-            headers.append(name, value)?;
-        }
         let init = ResponseInit::new();
         init.set_status(self.status);
-        init.set_headers_headers(&headers);
-        match self.body {
+        let is_text = matches!(self.body, Body::Text(_));
+        let response = match self.body {
             Body::Empty => Response::new_with_opt_str_and_init(None, &init),
             Body::Text(text) => Response::new_with_opt_str_and_init(Some(&text), &init),
             Body::Buffer(buffer) => {
@@ -200,7 +196,17 @@ impl Answer {
             Body::Stream(stream) => {
                 Response::new_with_opt_readable_stream_and_init(Some(&stream), &init)
             }
+        }?;
+        // Headers that are handed over with the rest would be copied.
+        let headers = response.headers();
+        if is_text {
+            // The platform has guessed it.
+            headers.delete("Content-Type")?;
         }
+        for (name, value) in &self.headers {
+            headers.append(name, value)?;
+        }
+        Ok(response)
     }
 }
 

@@ -100,13 +100,12 @@ const NOT_DOWN: [&str; 18] = [
 pub(crate) async fn answer(
     edge: &Edge,
     incoming: &Incoming,
-    request: &Request,
     upstream: &Upstream,
 ) -> Result<Answer, Refusal> {
     if !is_plain(route::split(&incoming.target).0) {
         return Err(OAuthError::invalid_request("the path is malformed").into());
     }
-    if matches!(incoming.method.as_str(), "GET" | "HEAD") && request.body().is_some() {
+    if matches!(incoming.method.as_str(), "GET" | "HEAD") && incoming.request.body().is_some() {
         return Err(OAuthError::invalid_request("this method has no body").into());
     }
     let wanted = Wanted { audience: &upstream.audience, scope: upstream.scope.as_deref() };
@@ -118,7 +117,7 @@ pub(crate) async fn answer(
         Refusal::Unavailable
     };
     let deadline = Deadline::begin().map_err(|error| away(&error))?;
-    let outgoing = prepare(edge, incoming, request, upstream, &deadline);
+    let outgoing = prepare(edge, incoming, upstream, &deadline);
     let Some(outgoing) = outgoing.map_err(|error| away(&error))? else {
         return Err(OAuthError::invalid_request("the URL is malformed").into());
     };
@@ -138,7 +137,6 @@ pub(crate) async fn answer(
 fn prepare(
     edge: &Edge,
     incoming: &Incoming,
-    request: &Request,
     upstream: &Upstream,
     deadline: &Deadline,
 ) -> Result<Option<Request>, JsValue> {
@@ -146,7 +144,7 @@ fn prepare(
     init.set_method(&incoming.method);
     init.set_redirect(RequestRedirect::Manual);
     init.set_signal(Some(&deadline.controller.signal()));
-    if let Some(body) = request.body() {
+    if let Some(body) = incoming.request.body() {
         init.set_body(&body);
     }
     let url = format!("{}{}", upstream.url, incoming.target);
@@ -161,7 +159,7 @@ fn prepare(
             headers.append(&name, &value)?;
         }
     }
-    if let Some(address) = incoming.client_address {
+    if let Some(address) = incoming.client_address() {
         headers.set("X-Forwarded-For", &address.to_string())?;
     }
     if let Some((proto, host)) = edge.config.issuer.as_str().split_once("://") {

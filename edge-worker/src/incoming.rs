@@ -26,18 +26,34 @@ pub(crate) struct Incoming {
     pub(crate) method: String,
     /// Path and query, as they stand in the request line.
     pub(crate) target: String,
-    /// The headers.
+    /// The request as the platform hands it over.
+    pub(crate) request: Request,
+    /// Its headers.
     pub(crate) headers: Headers,
     /// The body; empty for other methods than `POST`, which have none here, and for an upstream's
     /// request, whose body is passed on as it comes.
     pub(crate) body: Vec<u8>,
-    /// Who connected to the edge, if the platform tells.
-    pub(crate) client_address: Option<IpAddr>,
+    /// When the platform is believed about who has connected.
+    trust_connecting_ip: TrustConnectingIp,
     /// Its name, made here.
     pub(crate) request_id: String,
 }
 
 impl Incoming {
+    /// Takes a request whose body is not read yet.
+    pub(crate) fn of(request: Request, trust_connecting_ip: TrustConnectingIp) -> Self {
+        Self {
+            now: platform::now(),
+            method: request.method(),
+            target: route::target(&request.url()).to_owned(),
+            headers: request.headers(),
+            request,
+            body: Vec::new(),
+            trust_connecting_ip,
+            request_id: platform::request_id(),
+        }
+    }
+
     /// Returns the query.
     pub(crate) fn query(&self) -> Option<&str> {
         route::split(&self.target).1
@@ -46,6 +62,24 @@ impl Incoming {
     /// Returns the values of a header, joined where it stands more than once.
     pub(crate) fn header(&self, name: &str) -> Option<String> {
         self.headers.get(name).ok().flatten()
+    }
+
+    /// Returns who connected to the edge, where that can be believed.
+    ///
+    /// Not every request needs it, and the platform makes an object of all that it knows.
+    pub(crate) fn client_address(&self) -> Option<IpAddr> {
+        let trusted = || match self.trust_connecting_ip {
+            TrustConnectingIp::Always => true,
+            TrustConnectingIp::Never => false,
+            TrustConnectingIp::OnPlatform => {
+                let cf = Reflect::get(&self.request, &"cf".into());
+                // A bare workerd has an empty one: only the platform knows which of its places it
+                // is.
+                let colo = cf.and_then(|cf| Reflect::get(&cf, &"colo".into()));
+                colo.is_ok_and(|colo| colo.is_string())
+            }
+        };
+        self.header("CF-Connecting-IP").filter(|_| trusted())?.parse().ok()
     }
 
     /// Reads the body as a form.
@@ -150,22 +184,6 @@ async fn in_time(promise: Promise, deadline: &Promise) -> Result<JsValue, OAuthE
     let both = js_sys::Array::of2(&promise, deadline);
     let first = JsFuture::from(Promise::race(&both)).await.map_err(|_| BROKEN_OFF)?;
     if first.is_undefined() { Err(TOO_SLOW) } else { Ok(first) }
-}
-
-/// Returns who connected to the edge, where that can be believed.
-pub(crate) fn client_address(request: &Request, trust: TrustConnectingIp) -> Option<IpAddr> {
-    let trusted = match trust {
-        TrustConnectingIp::Always => true,
-        TrustConnectingIp::Never => false,
-        TrustConnectingIp::OnPlatform => {
-            let cf = Reflect::get(request, &"cf".into());
-            // A bare workerd has an empty one: only the platform knows which of its places it is.
-            let colo = cf.and_then(|cf| Reflect::get(&cf, &"colo".into()));
-            colo.is_ok_and(|colo| colo.is_string())
-        }
-    };
-    let header = request.headers().get("CF-Connecting-IP").ok().flatten();
-    header.filter(|_| trusted)?.parse().ok()
 }
 
 #[cfg(test)]

@@ -25,21 +25,24 @@ mod snapshot;
 mod token;
 mod webcrypto;
 
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{self, Poll, Waker};
 
 use shared::cors::{self, CorsRule, WebOrigin};
 use shared::endpoint::Endpoint;
 use shared::error::OAuthError;
 use shared::limits::{JWKS_FRESH_IN, STATUS_LIST_TTL_IN, URL_LEN};
-use shared::secret::base64url;
 use shared::status_list::{self, StatusListId};
+use wasm_bindgen::JsValue;
+use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen_futures::future_to_promise;
 use web_sys::{Request, Response};
-use worker::{Context, Env, event};
+use worker::{Context, Env, worker_sys};
 
 use crate::answer::{Answer, Body, Refusal};
-use crate::config::Config;
+use crate::config::{BadSetting, Config};
 use crate::incoming::Incoming;
-use crate::limiter::Limiters;
 use crate::route::Route;
 use crate::snapshot::{Clients, Keys, PublishedList};
 pub use crate::webcrypto::verify_signature;
@@ -51,89 +54,87 @@ pub(crate) struct Edge {
     pub(crate) config: Rc<Config>,
     /// The platform's handle on the request's life.
     pub(crate) context: Rc<Context>,
-    /// The platform's rate limiters.
-    pub(crate) limiters: Limiters,
+    /// The platform's bindings, for what `config` does not read.
+    pub(crate) env: Env,
+}
+
+/// Answers a request: with a response, or with the promise of one.
+///
+/// Most answers wait for nothing. Those are there at once: they cost no promise and no turn of the
+/// event loop, which take the platform longer than the answer itself.
+///
+/// # Errors
+/// What the platform says of a response that it does not take.
+#[wasm_bindgen]
+pub fn fetch(request: Request, env: Env, context: worker_sys::Context) -> Result<JsValue, JsValue> {
+    let mut answering =
+        Box::pin(
+            async move { respond(request, env, Context::new(context)).await.map(JsValue::from) },
+        );
+    // Whoever waits is asked again by the promise, with a waker of its own.
+    match Pin::as_mut(&mut answering).poll(&mut task::Context::from_waker(Waker::noop())) {
+        Poll::Ready(response) => response,
+        Poll::Pending => Ok(future_to_promise(answering).into()),
+    }
 }
 
 /// Answers a request.
-#[event(fetch)]
-async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<Response> {
-    let method = request.method();
-    let url = request.url();
-    let target = route::target(&url);
-    let request_id = base64url(&platform::random::<16>().unwrap_or_default());
+async fn respond(request: Request, env: Env, context: Context) -> Result<Response, JsValue> {
     let config = match Config::of(&env) {
         Ok(config) => config,
-        Err(bad) => {
-            platform::log(&format!("the setting {} takes {}", bad.key, bad.takes));
-            let error = OAuthError::temporarily_unavailable();
-            let answer = Answer::json(error.status(), error.to_json())
-                .with("X-Request-Id", request_id)
-                .with("X-Content-Type-Options", "nosniff");
-            return Ok(answer.into_response()?);
-        }
+        Err(bad) => return misconfigured(bad),
     };
-    let headers = request.headers();
-    let header = |name: &str| headers.get(name).ok().flatten();
-    let origin = header("Origin");
+    let mut incoming = Incoming::of(request, config.trust_connecting_ip);
+    let origin = incoming.header("Origin");
     let is_preflight = origin.is_some()
-        && method == "OPTIONS"
-        && header("Access-Control-Request-Method").is_some();
-    let limiters = Limiters::of(&env);
-    let edge = Edge { config: Rc::clone(&config), context: Rc::new(context), limiters };
-    let path = route::split(target).0;
-    let route = Route::find(&method, path, is_preflight, &config.upstreams);
-    let is_head = method == "HEAD";
-    let answered = match arrive(&edge, &request, route, target, request_id.clone()).await {
-        Ok(incoming) => answer(&edge, &incoming, &request, route).await,
+        && incoming.method == "OPTIONS"
+        && incoming.header("Access-Control-Request-Method").is_some();
+    let path = route::split(&incoming.target).0;
+    let route = Route::find(&incoming.method, path, is_preflight, &config.upstreams);
+    let edge = Edge { config: Rc::clone(&config), context: Rc::new(context), env };
+    let answered = match arrive(&mut incoming, route).await {
+        Ok(()) => answer(&edge, &incoming, route).await,
         Err(refusal) => Err(refusal),
     };
     let answer = answered.unwrap_or_else(|refusal| {
-        refusal.into_answer(route.endpoint(), &config.issuer, &request_id)
+        refusal.into_answer(route.endpoint(), &config.issuer, &incoming.request_id)
     });
-    let answer = if is_head { answer.without_body() } else { answer };
+    let answer = if incoming.method == "HEAD" { answer.without_body() } else { answer };
     let answer = with_cors(&edge, answer, route.cors(), origin).await;
-    let answer = answer.with("X-Request-Id", request_id).with("X-Content-Type-Options", "nosniff");
+    let answer =
+        answer.with("X-Request-Id", incoming.request_id).with("X-Content-Type-Options", "nosniff");
     let answer = if config.issuer.is_loopback_http() {
         answer
     } else {
         answer.with("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
     };
-    Ok(answer.into_response()?)
+    answer.into_response()
+}
+
+/// Answers while a setting cannot be used.
+fn misconfigured(bad: BadSetting) -> Result<Response, JsValue> {
+    platform::log(&format!("the setting {} takes {}", bad.key, bad.takes));
+    let error = OAuthError::temporarily_unavailable();
+    Answer::json(error.status(), error.to_json())
+        .with("X-Request-Id", platform::request_id())
+        .with("X-Content-Type-Options", "nosniff")
+        .into_response()
 }
 
 /// Checks what needs no endpoint, and reads the rest of the request.
-async fn arrive(
-    edge: &Edge,
-    request: &Request,
-    route: Route,
-    target: &str,
-    request_id: String,
-) -> Result<Incoming, Refusal> {
-    if target.len() > URL_LEN {
+async fn arrive(incoming: &mut Incoming, route: Route) -> Result<(), Refusal> {
+    if incoming.target.len() > URL_LEN {
         return Err(OAuthError::invalid_request("the URL is too long").with_status(414).into());
     }
-    let method = request.method();
-    let is_read = method == "POST" && !matches!(route, Route::Upstream(_));
-    let body = if is_read { incoming::body(request).await? } else { Vec::new() };
-    Ok(Incoming {
-        now: platform::now(),
-        target: target.to_owned(),
-        headers: request.headers(),
-        body,
-        client_address: incoming::client_address(request, edge.config.trust_connecting_ip),
-        method,
-        request_id,
-    })
+    if incoming.method == "POST" && !matches!(route, Route::Upstream(_)) {
+        incoming.body = incoming::body(&incoming.request).await?;
+        incoming.now = platform::now();
+    }
+    Ok(())
 }
 
 /// Answers a request by its route.
-async fn answer(
-    edge: &Edge,
-    incoming: &Incoming,
-    request: &Request,
-    route: Route,
-) -> Result<Answer, Refusal> {
+async fn answer(edge: &Edge, incoming: &Incoming, route: Route) -> Result<Answer, Refusal> {
     let endpoint = match route {
         Route::Endpoint(endpoint) => endpoint,
         Route::Preflight(endpoint) => {
@@ -146,7 +147,7 @@ async fn answer(
         }
         Route::Upstream(number) => {
             let upstream = edge.config.upstreams.get(number).ok_or(OAuthError::not_found())?;
-            return gateway::answer(edge, incoming, request, upstream).await;
+            return gateway::answer(edge, incoming, upstream).await;
         }
         Route::MethodNotAllowed(endpoint) => {
             let answer = Refusal::from(OAuthError::method_not_allowed()).into_answer(

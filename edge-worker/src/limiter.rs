@@ -8,8 +8,8 @@ use shared::error::OAuthError;
 use shared::network::network;
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use worker::Env;
 
+use crate::Edge;
 use crate::answer::Refusal;
 use crate::platform;
 
@@ -17,44 +17,30 @@ use crate::platform;
 /// again.
 pub(crate) const PERIOD_IN: &str = "60";
 
-/// A rate limiter of the platform.
-#[derive(Clone)]
-pub(crate) struct Limiter(Object);
+/// The binding that counts login forms.
+pub(crate) const LOGIN: &str = "LOGIN_LIMIT";
+/// The binding that counts token requests.
+pub(crate) const TOKEN: &str = "TOKEN_LIMIT";
 
-/// The rate limiters that the settings bind.
-#[derive(Clone, Default)]
-pub(crate) struct Limiters {
-    /// `LOGIN_LIMIT`: login forms.
-    pub(crate) login: Option<Limiter>,
-    /// `TOKEN_LIMIT`: token requests.
-    pub(crate) token: Option<Limiter>,
-}
-
-impl Limiters {
-    /// Finds the bindings.
-    pub(crate) fn of(env: &Env) -> Self {
-        let limiter = |name: &str| {
-            let binding = Reflect::get(env, &name.into()).ok()?;
-            if !binding.is_undefined() && !binding.is_object() {
-                platform::log(&format!("the binding {name} is no rate limiter"));
-            }
-            binding.dyn_into::<Object>().ok().map(Limiter)
-        };
-        Self { login: limiter("LOGIN_LIMIT"), token: limiter("TOKEN_LIMIT") }
-    }
-}
-
-/// Counts a request of a network (an IPv4 address, or an IPv6 /64) with `client_id`.
+/// Counts a request of a network (an IPv4 address, or an IPv6 /64) with `client_id`, by a limiter
+/// that the settings may bind.
 ///
 /// # Errors
 /// Status 429 when there were too many lately.
 pub(crate) async fn check(
-    limiter: Option<&Limiter>,
+    edge: &Edge,
+    limiter: &str,
     address: Option<IpAddr>,
     client_id: &str,
 ) -> Result<(), Refusal> {
-    let (Some(limiter), Some(address)) = (limiter, address) else { return Ok(()) };
-    match limiter.limit(&format!("{} {client_id}", network(address))).await {
+    let bound = Reflect::get(&edge.env, &limiter.into()).unwrap_or_default();
+    if !bound.is_undefined() && !bound.is_object() {
+        platform::log(&format!("the binding {limiter} is no rate limiter"));
+    }
+    let (Ok(limiter), Some(address)) = (bound.dyn_into::<Object>(), address) else {
+        return Ok(());
+    };
+    match limit(&limiter, &format!("{} {client_id}", network(address))).await {
         Ok(outcome) if outcome == JsValue::FALSE => {
             Err(Refusal::from(OAuthError::too_many_attempts()))
         }
@@ -62,12 +48,10 @@ pub(crate) async fn check(
     }
 }
 
-impl Limiter {
-    async fn limit(&self, key: &str) -> Result<JsValue, JsValue> {
-        let options = Object::new();
-        Reflect::set(&options, &"key".into(), &key.into())?;
-        let limit: Function = Reflect::get(&self.0, &"limit".into())?.dyn_into()?;
-        let outcome: Promise = limit.call1(&self.0, &options)?.dyn_into()?;
-        Reflect::get(&JsFuture::from(outcome).await?, &"success".into())
-    }
+async fn limit(limiter: &Object, key: &str) -> Result<JsValue, JsValue> {
+    let options = Object::new();
+    Reflect::set(&options, &"key".into(), &key.into())?;
+    let limit: Function = Reflect::get(limiter, &"limit".into())?.dyn_into()?;
+    let outcome: Promise = limit.call1(limiter, &options)?.dyn_into()?;
+    Reflect::get(&JsFuture::from(outcome).await?, &"success".into())
 }

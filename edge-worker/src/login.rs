@@ -31,7 +31,7 @@ pub(crate) async fn answer(edge: &Edge, incoming: &Incoming) -> Result<Answer, R
     sign_in::check_same_origin(&edge.config.issuer, site.as_deref(), origin.as_deref())?;
     let opened = open(edge, incoming, &form).await?;
     let LoginForm { username, password } = opened.login_form(&form)?;
-    limiter::check(edge.limiters.login.as_ref(), incoming.client_address, "").await?;
+    limiter::check(edge, limiter::LOGIN, incoming.client_address(), "").await?;
     match password {
         Ok(_) => origin::forward(&edge.config, incoming, Endpoint::Login).await,
         Err(problem) => {

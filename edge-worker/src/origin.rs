@@ -87,7 +87,7 @@ pub(crate) async fn forward(
         method: &incoming.method,
         target: &incoming.target,
         body: (incoming.method == "POST").then_some(incoming.body.as_slice()),
-        client_address: incoming.client_address,
+        client_address: incoming.client_address(),
         request_id: &incoming.request_id,
         deadline_ms: FORWARD_DEADLINE_MS,
     };
@@ -184,7 +184,7 @@ pub(crate) async fn report_late_code(config: &Config, incoming: &Incoming) {
         method: &incoming.method,
         target: LATE_CODES,
         body: Some(&incoming.body),
-        client_address: incoming.client_address,
+        client_address: incoming.client_address(),
         request_id: &request_id,
         deadline_ms: FORWARD_DEADLINE_MS,
     };

@@ -3,6 +3,7 @@
 use core::array;
 
 use js_sys::Promise;
+use shared::secret::base64url;
 use shared::time::UnixTime;
 use wasm_bindgen::JsCast as _;
 use wasm_bindgen_futures::JsFuture;
@@ -37,6 +38,11 @@ pub(crate) fn random<const N: usize>() -> Option<[u8; N]> {
     #[expect(clippy::disallowed_methods, reason = "this is the one place of the edge")]
     getrandom::fill(&mut bytes).ok()?;
     Some(bytes)
+}
+
+/// Makes a name for a request: 22 characters.
+pub(crate) fn request_id() -> String {
+    base64url(&random::<16>().unwrap_or_default())
 }
 
 /// Makes a promise that is kept with `undefined` after so many milliseconds.

@@ -46,8 +46,8 @@ pub(crate) async fn answer(
         // A confidential client asks for all its users from a few addresses; the origin counts what
         // it does with its secret.
         if is_public {
-            let (limiter, address) = (edge.limiters.token.as_ref(), incoming.client_address);
-            limiter::check(limiter, address, client_id.as_str()).await?;
+            let address = incoming.client_address();
+            limiter::check(edge, limiter::TOKEN, address, client_id.as_str()).await?;
         }
         prove(edge, incoming, request, client_id)?;
     }

@@ -16,7 +16,7 @@ use crate::step::{Failed, cargo, root, run, step};
 const ENTRY: &str = include_str!("entry.js");
 
 /// Where it lies.
-const ENTRY_FILE: &str = "index.js";
+pub(crate) const ENTRY_FILE: &str = "index.js";
 
 /// The list of the modules, which a configuration of workerd imports: the folders of snippets are
 /// named after versions.
@@ -85,7 +85,7 @@ pub(crate) fn build_package(package: &str, build: Build, into: &Path) -> Result<
         clear(&fresh)?;
         fs::create_dir_all(&fresh)?;
         bind(&wasm, &name, &fresh)?;
-        fs::write(fresh.join(MODULES), modules(&fresh)?)?;
+        write_modules(&fresh)?;
         if build == Build::Optimized {
             optimize(&fresh.join(format!("{name}_bg.wasm")))?;
         }
@@ -115,7 +115,7 @@ fn replace(fresh: &Path, into: &Path, name: &str) -> Result<(), Failed> {
 }
 
 /// Removes a folder, if it is there.
-fn clear(folder: &Path) -> Result<(), Failed> {
+pub(crate) fn clear(folder: &Path) -> Result<(), Failed> {
     if folder.exists() {
         fs::remove_dir_all(folder)?;
     }
@@ -150,7 +150,12 @@ fn bind(wasm: &Path, name: &str, into: &Path) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Writes the list of the modules in a folder as a constant in Cap'n Proto's language.
+/// Writes the list of the modules in a folder beside them.
+pub(crate) fn write_modules(folder: &Path) -> Result<(), Failed> {
+    Ok(fs::write(folder.join(MODULES), modules(folder)?)?)
+}
+
+/// Lists the modules in a folder as a constant in Cap'n Proto's language.
 fn modules(folder: &Path) -> Result<String, Failed> {
     let mut files = files(folder, folder)?;
     // workerd starts with the first module.

@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use shared::form::encode;
+use shared::secret::{Sha256Digest, base64url};
 
 use crate::load::{Answer, Caller, Failure};
 
@@ -16,6 +18,9 @@ const REDIRECT_URI: &str = "http://127.0.0.1/callback";
 /// The verifier and challenge of RFC 7636, appendix B.
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+
+pub(crate) const WITHOUT_ID_TOKEN: &str = "profile email";
+pub(crate) const WITH_ID_TOKEN: &str = "openid profile email";
 
 /// Tokens of one grant.
 #[derive(Clone, Default)]
@@ -89,6 +94,21 @@ impl Repeat {
         Self { request, status: 200, left: usize::MAX }
     }
 
+    /// Begins a sign-in without a login session.
+    pub(crate) fn begin() -> Self {
+        let mut request = String::new();
+        get(&mut request, &authorize_target(WITH_ID_TOKEN), &[]);
+        Self { request, status: 303, left: usize::MAX }
+    }
+
+    /// Presents a refresh token that is to be refused.
+    pub(crate) fn refused(refresh_token: &str) -> Self {
+        let mut request = String::new();
+        let pairs = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)];
+        post(&mut request, "/oauth2/token", &[("Authorization", WEB)], &pairs);
+        Self { request, status: 400, left: usize::MAX }
+    }
+
     pub(crate) fn password() -> Self {
         let mut request = String::new();
         let pairs = [
@@ -126,6 +146,7 @@ impl Caller for Repeat {
 
 /// Presents each of its access tokens once.
 pub(crate) struct Present {
+    pub(crate) target: &'static str,
     pub(crate) tokens: Vec<String>,
     pub(crate) status: u16,
 }
@@ -133,12 +154,81 @@ pub(crate) struct Present {
 impl Caller for Present {
     fn ask(&mut self, request: &mut String) -> bool {
         let Some(token) = self.tokens.pop() else { return false };
-        get(request, "/oauth2/userinfo", &[("Authorization", &format!("Bearer {token}"))]);
+        get(request, self.target, &[("Authorization", &format!("Bearer {token}"))]);
         true
     }
 
     fn hear(&mut self, answer: &Answer<'_>) -> Result<bool, Failure> {
         answer.expect(self.status)?;
+        Ok(true)
+    }
+}
+
+/// Presents access tokens with signatures that nobody has made, each another one.
+pub(crate) struct Forge {
+    target: &'static str,
+    signed: String,
+    numbers: Range<usize>,
+}
+
+impl Forge {
+    /// Forges the signature of a good token, once for each number.
+    pub(crate) fn new(target: &'static str, token: &str, numbers: Range<usize>) -> Self {
+        let signed = token.rsplit_once('.').map_or(token, |(signed, _)| signed).to_owned();
+        Self { target, signed, numbers }
+    }
+}
+
+impl Caller for Forge {
+    fn ask(&mut self, request: &mut String) -> bool {
+        let Some(number) = self.numbers.next() else { return false };
+        let half = |which| Sha256Digest::of(format!("{which} {number}").as_bytes());
+        let signature = [*half("r").as_bytes(), *half("s").as_bytes()].concat();
+        let token = format!("{}.{}", self.signed, base64url(&signature));
+        get(request, self.target, &[("Authorization", &format!("Bearer {token}"))]);
+        true
+    }
+
+    fn hear(&mut self, answer: &Answer<'_>) -> Result<bool, Failure> {
+        answer.expect(401)?;
+        Ok(true)
+    }
+}
+
+/// Asks an edge that counts how many signatures it has verified.
+#[derive(Default)]
+pub(crate) struct AskVerified {
+    pub(crate) verified: Option<usize>,
+}
+
+impl Caller for AskVerified {
+    fn ask(&mut self, request: &mut String) -> bool {
+        get(request, "/verified", &[]);
+        self.verified.is_none()
+    }
+
+    fn hear(&mut self, answer: &Answer<'_>) -> Result<bool, Failure> {
+        answer.expect(200)?;
+        self.verified = Some(std::str::from_utf8(answer.body)?.parse()?);
+        Ok(true)
+    }
+}
+
+/// Revokes grants by their refresh tokens.
+pub(crate) struct Revoke {
+    pub(crate) tokens: Vec<String>,
+}
+
+impl Caller for Revoke {
+    fn ask(&mut self, request: &mut String) -> bool {
+        let Some(token) = self.tokens.pop() else { return false };
+        let pairs = [("token", &*token), ("token_type_hint", "refresh_token")];
+        post(request, "/oauth2/revoke", &[("Authorization", WEB)], &pairs);
+        true
+    }
+
+    fn hear(&mut self, answer: &Answer<'_>) -> Result<bool, Failure> {
+        answer.expect(200)?;
         Ok(true)
     }
 }
@@ -267,7 +357,7 @@ impl Caller for LogIn {
         self.step += 1;
         let cookie = self.cookie();
         match self.step {
-            1 => get(request, &authorize_target("openid profile email"), &[]),
+            1 => get(request, &authorize_target(WITH_ID_TOKEN), &[]),
             2 => get(request, &self.login, &[("Cookie", &cookie)]),
             3 => {
                 let pairs = [
@@ -294,6 +384,7 @@ impl Caller for LogIn {
             1 => {
                 let location = answer.header("location").unwrap_or_default();
                 let (_, tx) = location.split_once("tx=").ok_or("no transaction was begun")?;
+                let tx = tx.split('&').next().unwrap_or_default();
                 (self.login, self.tx) = (location.to_owned(), tx.to_owned());
             }
             2 => {
@@ -378,7 +469,7 @@ enum Step {
 
 impl Flow {
     pub(crate) fn new(session: &str) -> Self {
-        let target = authorize_target("openid profile email");
+        let target = authorize_target(WITH_ID_TOKEN);
         Self { session: session.to_owned(), target, step: Step::Authorize }
     }
 }

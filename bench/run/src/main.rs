@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use load::Failure;
 
 const USAGE: &str = "usage: cargo xtask bench [--seconds N] [--only GROUP] [--rotations N]
-groups: refresh introspect userinfo code login edge hello trips growth start";
+groups: refresh introspect userinfo code login edge hello trips growth flood start";
 
 /// What was asked for.
 pub(crate) struct Options {

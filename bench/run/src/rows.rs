@@ -5,8 +5,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use shared::limits::STATUS_BLOCK_LEN;
+
 use crate::Options;
-use crate::callers::{Authorize, Exchange, Flow, LogIn, Present, Repeat, Rotate, Start, Tokens};
+use crate::callers::{
+    AskVerified, Authorize, Exchange, Flow, Forge, LogIn, Present, Repeat, Revoke, Rotate, Start,
+    Tokens, WITH_ID_TOKEN, WITHOUT_ID_TOKEN,
+};
 use crate::load::{Caller, Failure, Measured, run, talk};
 use crate::system::{System, cpu, cpu_of_all, first_answer, info, modules, resident};
 use crate::table::{self, Row, Sample, Target, Want};
@@ -25,8 +30,20 @@ const STARTS: usize = 5;
 /// How long a server is loaded before anything is counted.
 const WARM_UP: Duration = Duration::from_millis(300);
 
-const WITHOUT_ID_TOKEN: &str = "profile email";
-const WITH_ID_TOKEN: &str = "openid profile email";
+/// Access tokens of one grant that are verified for the first time in one round at most: a
+/// revocation reaches the newest thousand.
+const TOKENS_OF_A_GRANT: usize = 500;
+/// Forged tokens by which the memory of good ones is tried.
+const FORGED: usize = 20_000;
+/// How often a token is looked for while its revocation is on its way to the edge.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// The routes at the origin, as its metrics name them, from which the edge loads what it keeps for
+/// everybody. The clients are at no endpoint.
+const KEPT_AT_THE_EDGE: [&str; 3] = ["other", "/oauth2/jwks", "/oauth2/status/{list}"];
+
+const USERINFO_TARGET: &str = "/oauth2/userinfo";
+const UPSTREAM: &str = "/hello";
 
 const REFRESH: &str = "origin: refresh rotation";
 const REFRESH_OPENID: &str = "origin: refresh rotation with ID token";
@@ -41,10 +58,18 @@ const FLOW: &str = "origin: authorize + token + userinfo";
 const PASSWORD: &str = "origin: password grant (8 connections)";
 const HASH: &str = "ceiling: one argon2id (8 connections)";
 const HELLO: &str = "ceiling: hello";
+const HELLO_ONE: &str = "ceiling: hello (1 connection)";
 const DISCOVERY: &str = "edge: discovery";
+const BEGIN: &str = "edge: authorize, no session";
 const BEARER: &str = "edge: Bearer check, known token";
 const BEARER_NEW: &str = "edge: Bearer check, new ES256 token";
+const FORGED_REFRESH: &str = "edge: forged refresh token";
+const PASS: &str = "edge: pass-through, known token";
+const PASS_ONE: &str = "edge: pass-through, known token (1 connection)";
 const NULL: &str = "null Rust worker: hello";
+const VERIFYING: &str = "JavaScript worker: new ES256 token, jose";
+const PASSING: &str = "JavaScript worker: pass-through";
+const PASSING_ONE: &str = "JavaScript worker: pass-through (1 connection)";
 
 /// Measures everything that was asked for, and prints it.
 pub(crate) fn measure_all(options: &Options) -> Result<(), Failure> {
@@ -66,14 +91,18 @@ pub(crate) fn measure_all(options: &Options) -> Result<(), Failure> {
     if bench.wants("growth") {
         targets.extend(bench.growth(options.rotations)?);
     }
+    if bench.wants("flood") {
+        targets.push(bench.flood()?);
+    }
     if bench.wants("start") {
         targets.extend(bench.starts(loaded)?);
     }
-    println!("\n{}\n{}\n{memory}", table::rows(&bench.rows), table::targets(&targets));
     println!(
-        "Other processes used {foreign:.0} % of one core meanwhile. Rounds of {} s, {CONNECTIONS} \
-         connections where nothing else is said.",
-        options.seconds
+        "\nOther processes used {foreign:.0} % of one core during the rounds. {ROUNDS} rounds of \
+         {} s, {CONNECTIONS} connections where nothing else is said.\n\n{memory}\n\n{}\n{}",
+        options.seconds,
+        table::rows(&bench.rows),
+        table::targets(&targets)
     );
     Ok(())
 }
@@ -124,7 +153,7 @@ impl<'a> Bench<'a> {
         }
         if self.wants("userinfo") {
             let grants = self.grants(WITH_ID_TOKEN, CONNECTIONS)?;
-            let bearer = |it: &Tokens| Repeat::bearer("/oauth2/userinfo", &it.access, 200);
+            let bearer = |it: &Tokens| Repeat::bearer(USERINFO_TARGET, &it.access, 200);
             self.measure(USERINFO, origin, grants.iter().map(bearer).collect())?;
         }
         if self.wants("code") {
@@ -161,7 +190,7 @@ impl<'a> Bench<'a> {
             .into_iter()
             .map(|it| {
                 let tokens = it.tokens.into_iter().map(|it| it.access).collect();
-                Present { tokens, status: 200 }
+                Present { target: USERINFO_TARGET, tokens, status: 200 }
             })
             .collect();
         self.measure_whole(USERINFO_NEW, origin, presenting)?;
@@ -169,35 +198,91 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// Tokens without `openid`: after the whole check, userinfo refuses them for their scope, so
-    /// the edge answers by itself.
+    /// What the edge answers by itself, and what it passes on to an upstream. The origin gets none
+    /// of it: that is checked.
     fn edge_round(&mut self) -> Result<(), Failure> {
-        let edge = (self.system.edge_port, self.system.edge.pid());
-        let null = (self.system.null_port, self.system.null.pid());
+        let (edge, null) = (self.system.edge.server(), self.system.null.server());
+        let (verifying, passing) = (self.system.verifying.server(), self.system.passing.server());
+        let ceiling = self.at_ceiling();
+        let mut new = self.revoked_tokens()?;
+        let known: Vec<_> = new.iter_mut().filter_map(Vec::pop).collect();
+        self.await_revocation(&known)?;
+        let good = self.grants(WITH_ID_TOKEN, CONNECTIONS)?;
+        let before = self.reached_the_origin();
+        self.measure(NULL, null, vec![Repeat::get("/", 200); CONNECTIONS])?;
+        let known = known.iter().map(|it| Repeat::bearer(USERINFO_TARGET, it, 401)).collect();
+        self.measure(BEARER, edge, known)?;
         let discovery = Repeat::get("/.well-known/openid-configuration", 200);
         self.measure(DISCOVERY, edge, vec![discovery; CONNECTIONS])?;
-        let collecting: Vec<_> =
-            self.rotating(WITHOUT_ID_TOKEN)?.into_iter().map(Rotate::collecting).collect();
-        let known: Vec<_> = collecting
-            .iter()
-            .map(|it| Repeat::bearer("/oauth2/userinfo", &it.tokens.access, 403))
-            .collect();
-        let before = self.system.origin.requests(None);
-        self.measure(BEARER, edge, known)?;
-        // The key set and the clients may be asked for, no more.
-        let reached = self.system.origin.requests(None) - before;
-        if reached > 8 {
-            return Err(format!("{reached} requests reached the origin through the edge").into());
-        }
-        self.measure(NULL, null, vec![Repeat::get("/", 200); CONNECTIONS])?;
-        let second = Duration::from_secs_f64(self.options.seconds.min(2.0));
-        let (_, collected) = run(self.system.origin_port, collecting, Duration::ZERO, second)?;
-        let presenting = collected
-            .into_iter()
-            .map(|it| Present { tokens: it.collected.unwrap_or_default(), status: 403 })
-            .collect();
+        self.measure(BEGIN, edge, vec![Repeat::begin(); CONNECTIONS])?;
+        let forged = Repeat::refused(&forged(&good[0].refresh)?);
+        self.measure(FORGED_REFRESH, edge, vec![forged; CONNECTIONS])?;
+
+        let present = |target, status| {
+            move |tokens: &Vec<String>| Present { target, tokens: tokens.clone(), status }
+        };
+        let presenting = new.iter().map(present(USERINFO_TARGET, 401)).collect();
         self.measure_whole(BEARER_NEW, edge, presenting)?;
-        Ok(())
+        let presenting = new.iter().map(present("/", 200)).collect();
+        self.measure_whole(VERIFYING, verifying, presenting)?;
+
+        let good: Vec<_> =
+            good.iter().map(|it| Repeat::bearer(UPSTREAM, &it.access, 200)).collect();
+        self.measure(PASS, edge, good.clone())?;
+        self.measure(PASSING, passing, good.clone())?;
+        let one = || vec![good[0].clone()];
+        self.measure(PASS_ONE, edge, one())?;
+        self.measure(PASSING_ONE, passing, one())?;
+        self.measure(HELLO_ONE, ceiling, one())?;
+
+        match self.reached_the_origin() - before {
+            0 => Ok(()),
+            some => Err(format!("{some} requests reached the origin through the edge").into()),
+        }
+    }
+
+    /// Makes access tokens whose grants are revoked. Each goes through the whole check, and the
+    /// edge refuses it by itself for the very last reason: a good one it would pass on to
+    /// somebody, who would be measured as well.
+    fn revoked_tokens(&self) -> Result<Vec<Vec<String>>, Failure> {
+        let port = self.system.origin_port;
+        let rotating = self.rotating(WITH_ID_TOKEN)?.into_iter();
+        let rotating = rotating.map(|it| it.times(TOKENS_OF_A_GRANT).collecting()).collect();
+        let at_most = Duration::from_secs_f64(self.options.seconds.min(2.0));
+        let (_, rotated) = run(port, rotating, Duration::ZERO, at_most)?;
+        let (refresh, access) = rotated
+            .into_iter()
+            .map(|it| (it.tokens.refresh, it.collected.unwrap_or_default()))
+            .unzip();
+        talk(port, Revoke { tokens: refresh })?;
+        Ok(access)
+    }
+
+    /// Waits until the edge has heard of a revocation; it knows the tokens then.
+    fn await_revocation(&self, tokens: &[String]) -> Result<(), Failure> {
+        let mut before = self.reached_the_origin();
+        for _ in 0..40 {
+            let tokens = tokens.to_vec();
+            talk(self.system.edge.port, Present { target: USERINFO_TARGET, tokens, status: 401 })?;
+            let now = self.reached_the_origin();
+            if now == before {
+                return Ok(());
+            }
+            before = now;
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        Err("the edge does not hear of a revocation".into())
+    }
+
+    /// Counts the requests that have reached the origin, but for those of the edge itself.
+    fn reached_the_origin(&self) -> u64 {
+        let metrics = self.system.origin.metrics();
+        let requests = metrics.lines().filter(|line| {
+            let is_kept = |route: &&str| line.contains(&format!("route=\"{route}\""));
+            line.starts_with("cadence_http_requests_total{")
+                && !KEPT_AT_THE_EDGE.iter().any(is_kept)
+        });
+        requests.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
     }
 
     fn at_origin(&self) -> (u16, u32) {
@@ -285,6 +370,16 @@ impl<'a> Bench<'a> {
             ("P1", "refresh rotation / token ceiling", REFRESH, ROTATION, 0.5, 0.65),
             ("P5", "introspection / form + GET", INTROSPECT, LOOK_UP, 0.4, 0.55),
             ("E1", "Bearer check, known token / null Rust worker", BEARER, NULL, 0.8, 0.88),
+            (
+                "E2",
+                "Bearer check, new ES256 token / jose in JavaScript",
+                BEARER_NEW,
+                VERIFYING,
+                0.85,
+                0.95,
+            ),
+            ("E5", "pass-through with the check / JavaScript without", PASS, PASSING, 0.6, 0.8),
+            ("–", "authorize without a session / null Rust worker", BEGIN, NULL, 0.6, 0.7),
             ("–", "discovery at the edge / null Rust worker", DISCOVERY, NULL, 0.8, 0.88),
             ("(P8)", "password grant / one argon2id", PASSWORD, HASH, 0.85, 0.95),
         ];
@@ -303,6 +398,12 @@ impl<'a> Bench<'a> {
             let want = Want::AtMost;
             targets.push(Target { id: "P10", what, figure, want, must: 4.0, better: 2.5 });
         }
+        let p50 = |name| self.row(name).map(|row| row.median(|it| it.p50.as_secs_f64() * 1e3));
+        if let (Some(through), Some(direct)) = (p50(PASS_ONE), p50(HELLO_ONE)) {
+            let what = "pass-through, added p50 (1 connection), ms".to_owned();
+            let (figure, want) = (through - direct, Want::AtMost);
+            targets.push(Target { id: "E5", what, figure, want, must: 1.5, better: 1.0 });
+        }
         targets
     }
 
@@ -312,9 +413,9 @@ impl<'a> Bench<'a> {
 
     fn memory(&self) -> String {
         let System { origin, ceiling, edge, null, redis_pid, .. } = &self.system;
+        let (edge, null) = (edge.workerd.pid(), null.workerd.pid());
         let [origin, ceiling, edge, null, redis] =
-            [origin.pid(), ceiling.pid(), edge.pid(), null.pid(), *redis_pid]
-                .map(|pid| mib(resident(pid)));
+            [origin.pid(), ceiling.pid(), edge, null, *redis_pid].map(|pid| mib(resident(pid)));
         format!(
             "Resident after the rounds, MiB: origin {origin:.1}, ceiling {ceiling:.1}, edge in \
              workerd {edge:.1}, null worker in workerd {null:.1}, Redis {redis:.1}."
@@ -322,14 +423,20 @@ impl<'a> Bench<'a> {
     }
 
     /// Counts what Redis is asked while one connection asks the origin, and nobody else does.
+    ///
+    /// Places in status lists are reserved a thousand at a time, by a round trip that no request
+    /// waits for. It is kept out of the counts: they begin when a block has just been reserved.
     fn round_trips(&self) -> Result<Vec<Target>, Failure> {
         eprintln!("▸ round trips to Redis");
         let port = self.system.origin_port;
+        self.await_reservation()?;
         let mut grants = self.grants(WITH_ID_TOKEN, 3)?.into_iter();
         let mut next = || grants.next().ok_or("a grant is missing");
         let rotate = Rotate::at_origin(next()?).times(QUIET);
         let introspect = Repeat::introspect(&next()?.access).times(QUIET);
-        let userinfo = Repeat::bearer("/oauth2/userinfo", &next()?.access, 200).times(QUIET);
+        let userinfo = Repeat::bearer(USERINFO_TARGET, &next()?.access, 200).times(QUIET);
+        // Redis may not know the script yet.
+        talk(port, introspect.clone().times(1))?;
         let authorize = Authorize::new(&self.sessions[0], WITH_ID_TOKEN).times(QUIET);
         let codes = talk(port, authorize)?.codes;
         let exchange = Exchange { codes, tokens: Vec::new() };
@@ -341,18 +448,37 @@ impl<'a> Bench<'a> {
         ])
     }
 
+    /// Rotates until a block of places has just been reserved: one script more than rotations.
+    fn await_reservation(&self) -> Result<(), Failure> {
+        const AT_A_TIME: usize = 16;
+        let mut rotate = self.rotating(WITHOUT_ID_TOKEN)?.remove(0);
+        for _ in 0..=STATUS_BLOCK_LEN / 16 {
+            let before = self.scripts();
+            rotate = talk(self.system.origin_port, rotate.times(AT_A_TIME))?;
+            // It is reserved behind the answer.
+            std::thread::sleep(Duration::from_millis(5));
+            if self.scripts() - before > AT_A_TIME as u64 {
+                return Ok(());
+            }
+        }
+        Err("no place in a status list was reserved".into())
+    }
+
+    fn scripts(&self) -> u64 {
+        info(&self.system.redis, "commandstats", "cmdstat_evalsha").unwrap_or_default()
+    }
+
     /// Redis counts each time that it reads from a connection, and each script that it is asked
     /// for. What scripts do inside shows up in `commandstats`, too, but is no round trip.
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
     fn trips<C: Caller + 'static>(&self, name: &str, caller: C) -> Result<Target, Failure> {
         let redis = &self.system.redis;
         let reads = || info(redis, "stats", "total_reads_processed").unwrap_or_default();
-        let scripts = || info(redis, "commandstats", "cmdstat_evalsha").unwrap_or_default();
         // What asking for the counts costs itself, to be taken off.
-        let (scripts_before, first, second) = (scripts(), reads(), reads());
+        let (scripts_before, first, second) = (self.scripts(), reads(), reads());
         talk(self.system.origin_port, caller)?;
         let third = reads();
-        let scripts = scripts() - scripts_before;
+        let scripts = self.scripts() - scripts_before;
         let counted = (third - second) - (second - first);
         let each = counted as f64 / QUIET as f64;
         let scripts = scripts as f64 / QUIET as f64;
@@ -387,13 +513,57 @@ impl<'a> Bench<'a> {
         Ok(vec![Target { id: "P11", what, figure, want, must: 4.0, better: 4.0 }])
     }
 
+    /// Has an edge verify some tokens, then floods it with forged ones, then presents the good ones
+    /// again: none of them may be verified again.
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+    fn flood(&self) -> Result<Target, Failure> {
+        eprintln!("▸ {FORGED} forged tokens");
+        let port = self.system.start_counting_edge();
+        let (edge, port) = (port.workerd, port.port);
+        let grants = self.grants(WITH_ID_TOKEN, CONNECTIONS)?;
+        let verified = || {
+            let asked = talk(port, AskVerified::default())?;
+            asked.verified.ok_or_else(|| Failure::from("the edge does not count"))
+        };
+        let present = || -> Result<usize, Failure> {
+            let tokens = grants.iter().map(|it| it.access.clone()).collect();
+            let before = verified()?;
+            talk(port, Present { target: UPSTREAM, tokens, status: 200 })?;
+            Ok(verified()? - before)
+        };
+        if present()? != CONNECTIONS || present()? != 0 {
+            return Err("the edge does not verify each token once".into());
+        }
+        let (before, reached) = (verified()?, self.reached_the_origin());
+        let forging = (0..CONNECTIONS).map(|at| {
+            let each = FORGED / CONNECTIONS + 1;
+            let end = FORGED.min((at + 1) * each);
+            Forge::new(UPSTREAM, &grants[at].access, at * each..end)
+        });
+        run(port, forging.collect(), Duration::ZERO, Duration::from_mins(5))?;
+        let forged = verified()? - before;
+        if forged != FORGED || self.reached_the_origin() != reached {
+            return Err(format!("{forged} forged tokens were verified, at the edge alone").into());
+        }
+        let again = present()?;
+        drop(edge);
+        Ok(Target {
+            id: "E8",
+            what: format!("{CONNECTIONS} known tokens, verified again after {FORGED} forged ones"),
+            figure: again as f64,
+            want: Want::AtMost,
+            must: 0.0,
+            better: 0.0,
+        })
+    }
+
     /// Starts origin and edge again and again; they do not run afterwards.
     fn starts(&mut self, loaded: u64) -> Result<Vec<Target>, Failure> {
         eprintln!("▸ starts");
         let Self { system, .. } = self;
-        let edge = system.edge.command();
-        system.edge.kill();
-        let edge = many(edge, system.edge_port, "/.well-known/openid-configuration")?;
+        let edge = system.edge.workerd.command();
+        system.edge.workerd.kill();
+        let edge = many(edge, system.edge.port, "/.well-known/openid-configuration")?;
         let origin = system.origin.command();
         system.origin.kill();
         let origin = many(origin, system.origin_port, "/healthz")?;
@@ -414,6 +584,13 @@ impl<'a> Bench<'a> {
             target("E7", "start of workerd to the first answer, ms", edge.0, 200.0, 100.0),
         ])
     }
+}
+
+/// Changes the tag of a refresh token.
+fn forged(refresh_token: &str) -> Result<String, Failure> {
+    let (body, tag) = refresh_token.split_at_checked(64).ok_or("a short refresh token")?;
+    let first = if tag.starts_with('A') { 'B' } else { 'A' };
+    Ok(format!("{body}{first}{}", tag.get(1..).unwrap_or_default()))
 }
 
 /// Returns processor time per thing counted, microseconds.

@@ -1,7 +1,7 @@
 //! The processes that are measured, where they run, and what they use.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -24,11 +24,48 @@ pub(crate) struct System {
     pub(crate) origin_port: u16,
     pub(crate) ceiling: Process,
     pub(crate) ceiling_port: u16,
-    pub(crate) edge: Edge,
-    pub(crate) edge_port: u16,
-    pub(crate) null: Edge,
-    pub(crate) null_port: u16,
+    /// The edge, which passes `/hello` on to the ceiling.
+    pub(crate) edge: Worker,
+    /// The least that a worker in Rust does.
+    pub(crate) null: Worker,
+    /// A worker in JavaScript that verifies each token.
+    pub(crate) verifying: Worker,
+    /// A worker in JavaScript that passes `/hello` on to the ceiling.
+    pub(crate) passing: Worker,
+    workerd: PathBuf,
+    edge_settings: Vec<(&'static str, String)>,
     _folder: TempDir,
+}
+
+/// A worker in workerd.
+pub(crate) struct Worker {
+    pub(crate) workerd: Edge,
+    pub(crate) port: u16,
+}
+
+impl Worker {
+    /// Starts one with these bindings.
+    fn start(workerd: &Path, name: &str, bindings: &[(&str, String)]) -> Self {
+        Self::start_at(free_port(), workerd, name, bindings)
+    }
+
+    fn start_at(port: u16, workerd: &Path, name: &str, bindings: &[(&str, String)]) -> Self {
+        let workerd = Edge::start(settings(port, workerd, name, bindings));
+        Self { workerd, port }
+    }
+
+    /// Returns where it is asked, and what it is known by.
+    pub(crate) fn server(&self) -> (u16, u32) {
+        (self.port, self.workerd.pid())
+    }
+}
+
+fn settings(port: u16, workerd: &Path, name: &str, bindings: &[(&str, String)]) -> EdgeSettings {
+    let mut settings = EdgeSettings::new(workerd, &modules(name), port);
+    for (name, value) in bindings {
+        settings.set(name, value);
+    }
+    settings
 }
 
 /// Where the modules of the workers are.
@@ -66,7 +103,7 @@ impl System {
         // A rewrite of the file in the middle of a round would be measured, too.
         let _ = redis.command(&["CONFIG", "SET", "auto-aof-rewrite-percentage", "0"]);
         let redis_pid = info(&redis, "server", "process_id").ok_or("no process id of Redis")?;
-        let (origin_port, edge_port, null_port) = (free_port(), free_port(), free_port());
+        let (origin_port, edge_port) = (free_port(), free_port());
         let issuer = format!("http://127.0.0.1:{edge_port}");
         let cadence = on_first_core(&release.join("cadence"), "cadence")?;
         let mut settings = OriginSettings::new(&cadence, &issuer, origin_port);
@@ -74,13 +111,6 @@ impl System {
         settings.set("CADENCE_REDIS_URL", &redis.url());
         let origin = Origin::start(settings);
         origin.apply(&root().join("bench/run/clients.toml"));
-        let workerd = on_first_core(&workerd(), "workerd")?;
-        let mut settings = EdgeSettings::new(&workerd, &modules("edge"), edge_port);
-        settings.set("CADENCE_ISSUER", &issuer);
-        settings.set("CADENCE_ORIGIN_URL", &origin.url());
-        settings.set("CADENCE_EDGE_SECRET", EDGE_SECRET);
-        let edge = Edge::start(settings);
-        let null = Edge::start(EdgeSettings::new(&workerd, &modules("null"), null_port));
         let ceiling_port = free_port();
         let ceiling = Process::start(
             &on_first_core(&release.join("bench-ceiling"), "ceiling")?,
@@ -90,6 +120,24 @@ impl System {
             Ending::Kill,
         );
         wait_until("the ceiling", Duration::from_secs(5), || get(ceiling_port, "/hello").is_some());
+        let workerd = on_first_core(&workerd(), "workerd")?;
+        let upstream = format!("http://127.0.0.1:{ceiling_port}");
+        let edge_settings = vec![
+            ("CADENCE_ISSUER", issuer.clone()),
+            ("CADENCE_ORIGIN_URL", origin.url()),
+            ("CADENCE_EDGE_SECRET", EDGE_SECRET.to_owned()),
+            (
+                "CADENCE_UPSTREAMS",
+                format!(
+                    r#"[{{"prefix":"/hello","url":"{upstream}","scope":"openid","audience":"{issuer}"}}]"#
+                ),
+            ),
+        ];
+        let edge = Worker::start_at(edge_port, &workerd, "edge", &edge_settings);
+        let null = Worker::start(&workerd, "null", &[]);
+        let jwks = get(origin_port, "/oauth2/jwks").ok_or("the origin publishes no keys")?;
+        let verifying = Worker::start(&workerd, "verify", &[("JWKS", jwks), ("ISSUER", issuer)]);
+        let passing = Worker::start(&workerd, "pass", &[("UPSTREAM", upstream)]);
         Ok(Self {
             redis,
             redis_pid: u32::try_from(redis_pid)?,
@@ -98,17 +146,28 @@ impl System {
             ceiling,
             ceiling_port,
             edge,
-            edge_port,
             null,
-            null_port,
+            verifying,
+            passing,
+            workerd,
+            edge_settings,
             _folder: folder,
         })
     }
 
+    /// Starts one more edge, which counts the signatures that it verifies.
+    pub(crate) fn start_counting_edge(&self) -> Worker {
+        let port = free_port();
+        let mut settings = settings(port, &self.workerd, "edge", &self.edge_settings);
+        settings.enter_by(include_str!("../../workers/count.js"));
+        Worker { workerd: Edge::start(settings), port }
+    }
+
     /// Returns the processes of the measurement, this one included.
-    pub(crate) fn pids(&self) -> [u32; 6] {
-        let (origin, edge, null) = (self.origin.pid(), self.edge.pid(), self.null.pid());
-        [self.redis_pid, origin, self.ceiling.pid(), edge, null, std::process::id()]
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        let workers = [&self.edge, &self.null, &self.verifying, &self.passing];
+        let others = [self.redis_pid, self.origin.pid(), self.ceiling.pid(), std::process::id()];
+        workers.into_iter().map(|worker| worker.workerd.pid()).chain(others).collect()
     }
 }
 
@@ -174,7 +233,7 @@ pub(crate) fn first_answer(
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     let mut took = Err("a server did not start".into());
     while began.elapsed() < Duration::from_secs(10) {
-        if get(port, path).is_some_and(|answer| answer.starts_with("HTTP/1.1 200")) {
+        if get(port, path).is_some() {
             took = Ok(began.elapsed());
             break;
         }
@@ -187,13 +246,29 @@ pub(crate) fn first_answer(
     took.map(|took| (took, resident))
 }
 
-/// Sends one `GET` and returns the whole answer.
+/// Sends one `GET` and returns the body of a 200. The server may keep the connection open.
 fn get(port: u16, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
     stream.write_all(request.as_bytes()).ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    Some(answer)
+    let mut answer = BufReader::new(stream);
+    let mut line = String::new();
+    answer.read_line(&mut line).ok()?;
+    let mut length = None;
+    if !line.starts_with("HTTP/1.1 200") {
+        return None;
+    }
+    while line != "\r\n" {
+        line.clear();
+        answer.read_line(&mut line).ok()?;
+        if let Some((name, value)) = line.split_once(':')
+            && name.eq_ignore_ascii_case("content-length")
+        {
+            length = value.trim().parse::<usize>().ok();
+        }
+    }
+    let mut body = vec![0; length?];
+    answer.read_exact(&mut body).ok()?;
+    String::from_utf8(body).ok()
 }
