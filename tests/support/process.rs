@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Starts the program given behind it, writes its process id, and ends it with all that it has
@@ -157,14 +158,32 @@ impl Drop for Process {
     }
 }
 
-/// Finds a port of 127.0.0.1 at which nobody listens.
+/// Finds a port of 127.0.0.1 at which nobody listens, and keeps it from every other process that
+/// asks here: until this one ends, it holds the same port of 127.0.0.2.
+///
+/// It is none that the system gives to outgoing connections.
 ///
 /// # Panics
 /// When there is none.
 #[must_use]
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-    listener.local_addr().expect("a listener has an address").port()
+    const PORTS: std::ops::Range<u32> = 20_000..32_000;
+    static HELD: Mutex<Vec<TcpListener>> = Mutex::new(Vec::new());
+    let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    // Processes that start together begin far from each other.
+    let first = std::process::id().wrapping_mul(131);
+    let ports = (0..PORTS.len()).filter_map(|step| {
+        let step = u32::try_from(step).ok()?;
+        u16::try_from(PORTS.start + first.wrapping_add(step) % (PORTS.end - PORTS.start)).ok()
+    });
+    for port in ports {
+        let hold = TcpListener::bind(("127.0.0.2", port));
+        if let (Ok(hold), Ok(_)) = (hold, TcpListener::bind(("127.0.0.1", port))) {
+            held.push(hold);
+            return port;
+        }
+    }
+    panic!("there is no free port");
 }
 
 /// Waits until `holds`.
