@@ -177,9 +177,9 @@ pub fn free_port() -> u16 {
         u16::try_from(PORTS.start + first.wrapping_add(step) % (PORTS.end - PORTS.start)).ok()
     });
     for port in ports {
-        let hold = TcpListener::bind(("127.0.0.2", port));
-        if let (Ok(hold), Ok(_)) = (hold, TcpListener::bind(("127.0.0.1", port))) {
-            held.push(hold);
+        let twin = TcpListener::bind(("127.0.0.2", port));
+        if let (Ok(twin), Ok(_)) = (twin, TcpListener::bind(("127.0.0.1", port))) {
+            held.push(twin);
             return port;
         }
     }
