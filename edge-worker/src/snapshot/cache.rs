@@ -5,11 +5,13 @@
 
 use shared::endpoint::INTERNAL;
 use shared::secret::{MacKey, base64url, base64url_decode, same_bytes};
+use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use worker::{Cache, Headers, Response};
+use web_sys::{Cache, Response};
 
 use super::Written;
-use crate::Edge;
+use crate::answer::{Answer, Body};
+use crate::{Edge, platform};
 
 /// A copy, and the moment for which it stands, milliseconds since the epoch.
 pub(super) struct Copied {
@@ -19,8 +21,8 @@ pub(super) struct Copied {
 
 /// Finds the copy of what the origin has at `path`.
 pub(super) async fn get(edge: &Edge, path: &str) -> Option<Copied> {
-    let response: web_sys::Response =
-        Cache::default().get(url(edge, path), false).await.ok()??.into();
+    let response = JsFuture::from(cache().ok()?.match_with_str(&url(edge, path))).await.ok()?;
+    let response: Response = response.dyn_into().ok()?;
     let text = JsFuture::from(response.text().ok()?).await.ok()?;
     read(&edge.config.keys.kept, path, &text.as_string()?)
 }
@@ -29,13 +31,18 @@ pub(super) async fn get(edge: &Edge, path: &str) -> Option<Copied> {
 pub(super) async fn put(edge: &Edge, path: &str, written: &Written, loaded_at: u64, stale: u64) {
     let Written::Text { text, etag } = written else { return };
     let copy = write(&edge.config.keys.kept, path, text, etag.as_deref(), loaded_at);
-    let headers = Headers::new();
-    let max_age = format!("max-age={}", stale / 1_000);
-    if headers.set("Cache-Control", &max_age).is_ok()
-        && let Ok(response) = Response::ok(copy)
-    {
-        drop(Cache::default().put(url(edge, path), response.with_headers(headers)).await);
+    let copy = Answer::new(200, Body::Text(copy))
+        .with("Cache-Control", format!("max-age={}", stale / 1_000));
+    if let (Ok(cache), Ok(response)) = (cache(), copy.into_response()) {
+        drop(JsFuture::from(cache.put_with_str(&url(edge, path), &response)).await);
     }
+}
+
+/// Returns the platform's own cache, which is no member of the standard's `CacheStorage`.
+fn cache() -> Result<Cache, JsValue> {
+    let caches = platform::global().caches()?;
+    let cache = js_sys::Reflect::get(caches.as_ref(), &"default".into())?;
+    Ok(cache.unchecked_into())
 }
 
 /// The name of a copy: below a path of the issuer's that nobody can ask for.
