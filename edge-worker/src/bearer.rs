@@ -46,8 +46,7 @@ pub(crate) async fn answer(
     incoming: &Incoming,
     endpoint: Endpoint,
 ) -> Result<Answer, Refusal> {
-    let authorization = incoming.authorization();
-    check_one_method(incoming, !authorization.is_empty())
+    check_one_method(incoming)
         .map_err(|error| Refusal::Bearer { error: Some(error), scope: None })?;
     let scope = (endpoint == Endpoint::Userinfo).then_some("openid");
     check(edge, incoming, Wanted { audience: edge.config.issuer.as_str(), scope }).await?;
@@ -90,9 +89,9 @@ pub(crate) async fn check(
 }
 
 /// Refuses a token in the form beside one in the header (RFC 6750 §2).
-fn check_one_method(incoming: &Incoming, in_header: bool) -> Result<(), OAuthError> {
+fn check_one_method(incoming: &Incoming) -> Result<(), OAuthError> {
     let in_form = incoming.method == "POST"
-        && in_header
+        && incoming.header("Authorization").is_some()
         && incoming.form().is_ok_and(|form| form.has("access_token"));
     if in_form {
         return Err(OAuthError::invalid_request("the access token is sent twice"));
