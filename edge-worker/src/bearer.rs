@@ -43,9 +43,9 @@ pub(crate) async fn answer(
     incoming: &Incoming,
     endpoint: Endpoint,
 ) -> Result<Answer, Refusal> {
-    let authorization = incoming.authorization();
-    let form = if incoming.method == "POST" { incoming.form().ok() } else { None };
-    bearer::check_one_method(!authorization.is_empty(), form.as_ref())
+    let in_header = incoming.method == "POST" && incoming.header("Authorization").is_some();
+    let form = if in_header { incoming.form().ok() } else { None };
+    bearer::check_one_method(in_header, form.as_ref())
         .map_err(|error| Refusal::Bearer { error: Some(error), scope: None })?;
     let scope = (endpoint == Endpoint::Userinfo).then_some("openid");
     check(edge, incoming, Wanted { audience: edge.config.issuer.as_str(), scope }).await?;

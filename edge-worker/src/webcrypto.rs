@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use js_sys::{Array, JSON, Object, Reflect, Uint8Array};
+use js_sys::{Array, JSON, Object, Reflect};
 use shared::jwk::{Alg, JwkSet, PublicJwk, PublicKey};
 use shared::jwt::{UntrustedJwt, Verdict};
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -17,7 +17,15 @@ use crate::platform;
 /// A key that was imported, and what it was imported from.
 struct Imported {
     jwk: PublicJwk,
+    ready: Ready,
+}
+
+/// What verifying takes, as WebCrypto wants it.
+#[derive(Clone)]
+struct Ready {
+    subtle: SubtleCrypto,
     key: CryptoKey,
+    algorithm: Object,
 }
 
 thread_local! {
@@ -72,28 +80,24 @@ async fn verdict(
     message: &[u8],
     signature: &[u8],
 ) -> Result<Verdict, JsValue> {
-    let subtle = platform::global().crypto()?.subtle();
     let known = IMPORTED.with_borrow(|imported| {
         let entry = imported.get(&jwk.kid).filter(|entry| entry.jwk == *jwk);
-        entry.map(|entry| entry.key.clone())
+        entry.map(|entry| entry.ready.clone())
     });
-    let key = if let Some(key) = known {
-        key
+    let Ready { subtle, key, algorithm } = if let Some(ready) = known {
+        ready
     } else {
-        let key = import(&subtle, jwk).await?;
+        let ready = import(jwk).await?;
         IMPORTED.with_borrow_mut(|imported| {
             imported.retain(|kid, _| set.has(kid));
-            let entry = Imported { jwk: jwk.clone(), key: key.clone() };
+            let entry = Imported { jwk: jwk.clone(), ready: ready.clone() };
             imported.insert(jwk.kid.clone(), entry);
         });
-        key
+        ready
     };
-    let verdict = subtle.verify_with_object_and_js_u8_array_and_js_u8_array(
-        &algorithm(jwk.alg)?,
-        &key,
-        &Uint8Array::from(signature),
-        &Uint8Array::from(message),
-    );
+    // The platform takes copies of both before it returns (WebCrypto §14.3.4).
+    let verdict =
+        subtle.verify_with_object_and_u8_array_and_u8_array(&algorithm, &key, signature, message);
     // A signature of a wrong length may be an exception instead of `false`.
     let is_good = match verdict {
         Ok(verdict) => JsFuture::from(verdict).await.is_ok_and(|it| it == JsValue::TRUE),
@@ -102,14 +106,16 @@ async fn verdict(
     Ok(if is_good { Verdict::Good } else { Verdict::Bad })
 }
 
-async fn import(subtle: &SubtleCrypto, jwk: &PublicJwk) -> Result<CryptoKey, JsValue> {
+async fn import(jwk: &PublicJwk) -> Result<Ready, JsValue> {
+    let subtle = platform::global().crypto()?.subtle();
     PublicKey::parse(jwk).map_err(|refused| refused.to_string())?;
     let json = serde_json::to_string(&jwk.parameters).map_err(|error| error.to_string())?;
     let parameters: Object = JSON::parse(&json)?.unchecked_into();
     let usages = Array::of1(&"verify".into());
     let algorithm = algorithm(jwk.alg)?;
     let key = subtle.import_key_with_object("jwk", &parameters, &algorithm, false, &usages)?;
-    Ok(JsFuture::from(key).await?.unchecked_into())
+    let key = JsFuture::from(key).await?.unchecked_into();
+    Ok(Ready { subtle, key, algorithm })
 }
 
 /// Writes an algorithm as WebCrypto wants it, for importing and for verifying.
