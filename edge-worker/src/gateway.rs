@@ -1,9 +1,8 @@
 //! Upstreams: APIs behind the edge. Their requests are checked here and go to them without a way
 //! over the origin.
 
-use js_sys::Function;
+use js_sys::{Function, Reflect};
 use shared::error::OAuthError;
-use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortController, Headers, Request, RequestInit, RequestRedirect, Response};
@@ -182,13 +181,14 @@ fn pass_down(edge: &Edge, response: &Response) -> Result<Answer, JsValue> {
     let is_bodyless = matches!(status, 204 | 205 | 304);
     let body = response.body().filter(|_| !is_bodyless).map_or(Body::Empty, Body::Stream);
     let mut answer = Answer::new(status, body);
-    for (name, value) in pairs(&response.headers()) {
+    let headers = response.headers();
+    for (name, value) in pairs(&headers) {
         if goes_down(&name) {
             answer.append(name, value);
         }
     }
     let own = edge.config.cookies().policy.name("cadence_");
-    let cookies = platform::set_cookies(&response.headers());
+    let cookies = platform::set_cookies(&headers);
     let foreign: Vec<String> = cookies.into_iter().filter(|it| !sets(it, &own)).collect();
     if !foreign.is_empty() {
         // What one person is told to keep is nobody else's.
@@ -280,18 +280,17 @@ fn pairs(headers: &Headers) -> Vec<(String, String)> {
 struct Deadline {
     controller: AbortController,
     timer: i32,
-    _abort: Closure<dyn FnMut()>,
 }
 
 impl Deadline {
     fn begin() -> Result<Self, JsValue> {
         let controller = AbortController::new()?;
-        let aborted = controller.clone();
-        let abort = Closure::new(move || aborted.abort());
-        let callback: &Function = abort.as_ref().unchecked_ref();
+        // A function of the platform's own: one of ours would have to be kept for the timer.
+        let abort: Function = Reflect::get(&controller, &"abort".into())?.dyn_into()?;
+        let abort: Function = abort.bind0(&controller);
         let timer = platform::global()
-            .set_timeout_with_callback_and_timeout_and_arguments_0(callback, ANSWER_BEGINS_IN_MS)?;
-        Ok(Self { controller, timer, _abort: abort })
+            .set_timeout_with_callback_and_timeout_and_arguments_0(&abort, ANSWER_BEGINS_IN_MS)?;
+        Ok(Self { controller, timer })
     }
 
     /// Lets the request go on; tells whether it was ended.

@@ -66,6 +66,9 @@ pub(crate) fn log(line: &str) {
 
 /// Returns each `Set-Cookie` header by itself: joined ones cannot be told apart.
 pub(crate) fn set_cookies(headers: &Headers) -> Vec<String> {
+    if headers.has("Set-Cookie").is_ok_and(|has| !has) {
+        return Vec::new();
+    }
     let list = js_sys::Reflect::get(headers, &"getSetCookie".into())
         .ok()
         .and_then(|method| method.dyn_into::<js_sys::Function>().ok())

@@ -3,6 +3,11 @@
 // one meets a new instance.
 import * as wasm from "./NAME.js";
 
+// The executor in the wasm module asks for a turn whenever something goes on. The platform's own
+// function takes a way through native code for each; a reaction to a kept promise does not.
+const kept = Promise.resolve();
+globalThis.queueMicrotask = (task) => void kept.then(task);
+
 const unavailable = () =>
   new Response(
     '{"error":"temporarily_unavailable","error_description":"a part of the service is away, please try again"}',
