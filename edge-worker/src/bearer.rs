@@ -11,7 +11,6 @@ use shared::client::ClientId;
 use shared::endpoint::Endpoint;
 use shared::error::OAuthError;
 use shared::jwt::{Typ, UntrustedJwt};
-use shared::secret::Sha256Digest;
 use shared::status_list::{StatusIndex, VALID};
 use shared::time::UnixTime;
 
@@ -102,8 +101,7 @@ async fn is_revoked(edge: &Edge, status: &StatusIndex) -> Result<bool, Refusal> 
 /// Returns an access token that this issuer has signed and that has not expired. Each is verified
 /// once, as long as its key is published; its status is another matter.
 async fn verify(edge: &Edge, text: &str, now: UnixTime) -> Result<Rc<VerifiedToken>, NotVerified> {
-    let digest = Sha256Digest::of(text.as_bytes());
-    if let Some(verified) = VERIFIED.with_borrow(|verified| verified.find(&digest, now)) {
+    if let Some(verified) = VERIFIED.with_borrow(|verified| verified.find(text, now)) {
         let keys = snapshot::current::<Keys>(edge, &()).await.map_err(NotVerified::Unknown)?;
         if keys.set.has(&verified.kid) {
             return Ok(verified);
@@ -115,7 +113,7 @@ async fn verify(edge: &Edge, text: &str, now: UnixTime) -> Result<Rc<VerifiedTok
     let token = AccessToken::validate(signed, issuer, issuer.as_str(), now)
         .map_err(|_| NotVerified::Refused)?;
     let verified = Rc::new(VerifiedToken { token, kid: jwt.kid().to_owned() });
-    VERIFIED.with_borrow_mut(|known| known.put(&digest, Rc::clone(&verified)));
+    VERIFIED.with_borrow_mut(|known| known.put(text, Rc::clone(&verified)));
     Ok(verified)
 }
 
@@ -125,12 +123,12 @@ struct VerifiedToken {
     kid: String,
 }
 
-/// Tokens that were verified, by the digest of the whole token. Nothing else enters, so a flood of
+/// Tokens that were verified, by the whole token. Nothing else enters, so a flood of
 /// forged tokens pushes nothing out. When the young generation is full, it becomes the old one.
 #[derive(Default)]
 struct VerifiedTokens {
-    young: HashMap<[u8; 32], Rc<VerifiedToken>>,
-    old: HashMap<[u8; 32], Rc<VerifiedToken>>,
+    young: HashMap<Box<str>, Rc<VerifiedToken>>,
+    old: HashMap<Box<str>, Rc<VerifiedToken>>,
 }
 
 thread_local! {
@@ -138,16 +136,16 @@ thread_local! {
 }
 
 impl VerifiedTokens {
-    fn find(&self, digest: &Sha256Digest, now: UnixTime) -> Option<Rc<VerifiedToken>> {
-        let token = self.young.get(digest.as_bytes()).or_else(|| self.old.get(digest.as_bytes()));
+    fn find(&self, text: &str, now: UnixTime) -> Option<Rc<VerifiedToken>> {
+        let token = self.young.get(text).or_else(|| self.old.get(text));
         token.filter(|verified| now < verified.token.expires_at).cloned()
     }
 
-    fn put(&mut self, digest: &Sha256Digest, token: Rc<VerifiedToken>) {
+    fn put(&mut self, text: &str, token: Rc<VerifiedToken>) {
         if self.young.len() >= REMEMBERED {
             self.old = mem::take(&mut self.young);
         }
-        self.young.insert(*digest.as_bytes(), token);
+        self.young.insert(text.into(), token);
     }
 }
 
@@ -161,8 +159,8 @@ mod tests {
 
     use super::*;
 
-    fn digest(number: usize) -> Sha256Digest {
-        Sha256Digest::of(number.to_string().as_bytes())
+    fn text(number: usize) -> String {
+        number.to_string()
     }
 
     fn token(expires_at: u64) -> Rc<VerifiedToken> {
@@ -191,8 +189,8 @@ mod tests {
     #[test]
     fn a_token_is_remembered_until_it_expires() {
         let mut verified = VerifiedTokens::default();
-        verified.put(&digest(1), token(100));
-        let found = |number, now| verified.find(&digest(number), UnixTime::from_secs(now));
+        verified.put(&text(1), token(100));
+        let found = |number, now| verified.find(&text(number), UnixTime::from_secs(now));
         assert!(found(1, 99).is_some());
         assert!(found(1, 100).is_none());
         assert!(found(2, 99).is_none());
@@ -202,10 +200,10 @@ mod tests {
     fn the_memory_is_bounded_and_forgets_the_oldest() {
         let mut verified = VerifiedTokens::default();
         for number in 0..=2 * REMEMBERED {
-            verified.put(&digest(number), token(100));
+            verified.put(&text(number), token(100));
         }
         assert_eq!(verified.young.len() + verified.old.len(), REMEMBERED + 1);
-        let found = |number| verified.find(&digest(number), UnixTime::from_secs(0)).is_some();
+        let found = |number| verified.find(&text(number), UnixTime::from_secs(0)).is_some();
         assert!(found(2 * REMEMBERED) && found(REMEMBERED) && !found(0));
     }
 }

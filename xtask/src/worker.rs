@@ -88,6 +88,7 @@ pub(crate) fn build_package(package: &str, build: Build, into: &Path) -> Result<
         write_modules(&fresh)?;
         if build == Build::Optimized {
             optimize(&fresh.join(format!("{name}_bg.wasm")))?;
+            minify(&fresh.join(format!("{name}.js")))?;
         }
         let _ = fs::remove_file(&stamp);
         replace(&fresh, into, &name)?;
@@ -189,11 +190,12 @@ fn files(base: &Path, folder: &Path) -> Result<Vec<String>, Failed> {
     Ok(found)
 }
 
-/// Makes the wasm faster and smaller. `-Oz` saves nothing more once it is gzipped, and costs speed.
+/// Makes the wasm smaller.
 fn optimize(wasm: &Path) -> Result<(), Failed> {
     let smaller: PathBuf = wasm.with_extension("smaller");
     run(Command::new("npm")
-        .args(["exec", "--yes", "--loglevel=error", "--package", BINARYEN, "--", "wasm-opt", "-O3"])
+        .args(["exec", "--yes", "--loglevel=error", "--package", BINARYEN, "--", "wasm-opt", "-Oz"])
+        .args(["--converge", "--gufa", "-Oz"])
         .args(WASM_FEATURES)
         .arg(wasm)
         .arg("--output")
@@ -201,4 +203,14 @@ fn optimize(wasm: &Path) -> Result<(), Failed> {
         .stdin(Stdio::null())
         .current_dir(root()))?;
     Ok(fs::rename(smaller, wasm)?)
+}
+
+/// Makes the glue smaller, with the bundler that wrangler brings.
+fn minify(glue: &Path) -> Result<(), Failed> {
+    run(Command::new(root().join("node_modules/.bin/esbuild"))
+        .args(["--minify", "--log-level=error", "--allow-overwrite"])
+        .arg(format!("--outfile={}", glue.display()))
+        .arg(glue)
+        .stdin(Stdio::null())
+        .current_dir(root()))
 }
