@@ -1,9 +1,10 @@
 //! Password hashes, made and checked in a pool that cannot starve the rest.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash::PasswordHasher as _;
+use argon2::password_hash::phc::Output;
+use argon2::{Algorithm, Argon2, Block, Params, PasswordHash, Version};
 use shared::token_request::Password;
 use tokio::sync::Semaphore;
 
@@ -15,12 +16,17 @@ const MEMORY: u32 = 19_456;
 const PASSES: u32 = 2;
 /// Hashes that may wait for their turn; more are refused at once.
 const WAITING: usize = 64;
+/// Memory that is asked for at once, KiB, though a hash touches [`MEMORY`] of it: glibc gives what
+/// is larger than 32 MiB back to the system when it is freed, and keeps what is smaller, once for
+/// each thread that ever computed a hash.
+const ASKED_FOR: usize = 33 << 10;
 
 /// The pool. At most one hash per processor is computed at a time.
 #[derive(Clone)]
 pub struct PasswordPool {
     running: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
+    memory: Arc<Memory>,
     /// The hash of a random password: checked when there is no user, so that both take the same.
     nobody: Arc<str>,
 }
@@ -46,6 +52,7 @@ impl PasswordPool {
         Self {
             running: Arc::new(Semaphore::new(processors)),
             waiting: Arc::new(Semaphore::new(WAITING)),
+            memory: Arc::default(),
             nobody: hash(&clock::random::<16>()).into(),
         }
     }
@@ -64,9 +71,15 @@ impl PasswordPool {
         let running = self.running.clone().acquire_owned().await.map_err(|_| Overloaded)?;
         let exists = hash.is_some();
         let hash = hash.map_or_else(|| self.nobody.clone(), Arc::from);
+        let (memory, all) = (self.memory.clone(), self.waiting.clone());
         let same = tokio::task::spawn_blocking(move || {
-            let same = argon2().verify_password(password.as_bytes(), &*hash).is_ok();
+            let mut blocks = memory.take();
+            let same = is_hash_of(&hash, password.as_bytes(), &mut blocks).unwrap_or(false);
+            memory.put(blocks);
             drop((running, waiting));
+            if all.available_permits() == WAITING {
+                memory.clear();
+            }
             same
         });
         let same = same.await.map_err(|_| Overloaded)?;
@@ -78,6 +91,47 @@ impl Default for PasswordPool {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Memory of hashes that were computed, kept while others are under way: at most one for each that
+/// may be computed at a time, and none in quiet times.
+#[derive(Default)]
+struct Memory(Mutex<Vec<Vec<Block>>>);
+
+impl Memory {
+    fn take(&self) -> Vec<Block> {
+        self.blocks().pop().unwrap_or_else(|| Vec::with_capacity(ASKED_FOR))
+    }
+
+    fn put(&self, blocks: Vec<Block>) {
+        self.blocks().push(blocks);
+    }
+
+    fn clear(&self) {
+        self.blocks().clear();
+    }
+
+    fn blocks(&self) -> std::sync::MutexGuard<'_, Vec<Vec<Block>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells whether a hash in PHC string format is that of a password; `None` for one that is none of
+/// Argon2's. Algorithm, version and costs are those that the hash names. What was in `blocks`
+/// before has no part in it: Argon2 writes each block before it reads it.
+fn is_hash_of(hash: &str, password: &[u8], blocks: &mut Vec<Block>) -> Option<bool> {
+    let hash = PasswordHash::new(hash).ok()?;
+    let algorithm = Algorithm::try_from(hash.algorithm.as_str()).ok()?;
+    let version = hash.version.map_or(Ok(Version::default()), Version::try_from).ok()?;
+    let params = Params::try_from(&hash).ok()?;
+    blocks.resize(params.block_count(), Block::default());
+    let (salt, expected) = (hash.salt?, hash.hash?);
+    let mut output = [0; Output::MAX_LENGTH];
+    let output = output.get_mut(..expected.len())?;
+    let argon2 = Argon2::new(algorithm, version, params);
+    argon2.hash_password_into_with_memory(password, &salt, output, blocks.as_mut_slice()).ok()?;
+    // In constant time.
+    Some(Output::new(output).ok()? == expected)
 }
 
 /// Hashes a password: Argon2id with a random salt, PHC string format.
@@ -118,6 +172,36 @@ mod tests {
         }
         assert_eq!(verify("correct horse", None).await, Ok(PasswordVerdict::Wrong));
         assert_eq!(verify("correct horse", Some("rubbish")).await, Ok(PasswordVerdict::Wrong));
+    }
+
+    #[test]
+    fn a_hash_names_its_costs_and_what_was_in_memory_before_has_no_part_in_it() {
+        let mut blocks = vec![Block::default(); 3];
+        for (memory, passes) in [(64, 1), (32, 3), (MEMORY, PASSES)] {
+            let params = Params::new(memory, passes, 1, None).unwrap();
+            let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+            let hash = argon2.hash_password_with_salt(b"correct horse", &[7; 16]).unwrap();
+            let mut is_hash_of = |password| is_hash_of(&hash.to_string(), password, &mut blocks);
+            assert_eq!(is_hash_of(b"correct horse"), Some(true), "{memory} {passes}");
+            assert_eq!(is_hash_of(b"Correct horse"), Some(false), "{memory} {passes}");
+            assert_eq!(is_hash_of(b"correct horse"), Some(true), "{memory} {passes}");
+        }
+        for none in ["rubbish", "$argon2id$v=19$m=64,t=1,p=1$BwcHBwcHBwcHBwcHBwcHBw", "$x$v=1$a$b"]
+        {
+            assert_eq!(is_hash_of(none, b"correct horse", &mut blocks), None, "{none}");
+        }
+    }
+
+    #[tokio::test]
+    async fn memory_is_kept_only_while_somebody_waits_for_it() {
+        let pool = PasswordPool::new();
+        let waits = pool.waiting.clone().acquire_owned().await;
+        let verified = pool.verify(password("x"), None).await;
+        assert_eq!(verified, Ok(PasswordVerdict::Wrong));
+        assert_eq!(pool.memory.blocks().len(), 1);
+        drop(waits);
+        assert_eq!(pool.verify(password("x"), None).await, verified);
+        assert!(pool.memory.blocks().is_empty());
     }
 
     #[tokio::test]
