@@ -2,6 +2,7 @@
 //! table of medians. `cargo xtask bench` builds what this needs and runs it.
 
 mod callers;
+mod figures;
 mod load;
 mod rows;
 mod system;

@@ -1,8 +1,5 @@
 //! What is measured, in which order, and what it is compared with.
 
-use std::fs;
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use shared::limits::STATUS_BLOCK_LEN;
@@ -12,8 +9,9 @@ use crate::callers::{
     AskVerified, Authorize, Exchange, Flow, Forge, LogIn, Present, Repeat, Revoke, Rotate, Start,
     Tokens, WITH_ID_TOKEN, WITHOUT_ID_TOKEN,
 };
+use crate::figures::{gzipped, many, mib};
 use crate::load::{Caller, Failure, Measured, run, talk};
-use crate::system::{System, cpu, cpu_of_all, first_answer, info, modules, resident};
+use crate::system::{System, cpu, cpu_of_all, info, modules, resident};
 use crate::table::{self, Row, Sample, Target, Want};
 
 /// Connections that load a server.
@@ -25,8 +23,6 @@ const SESSIONS: usize = 8;
 const ROUNDS: usize = 3;
 /// Requests by which round trips are counted.
 const QUIET: usize = 200;
-/// Starts of which the median is taken.
-const STARTS: usize = 5;
 /// How long a server is loaded before anything is counted.
 const WARM_UP: Duration = Duration::from_millis(300);
 
@@ -597,40 +593,4 @@ fn forged(refresh_token: &str) -> Result<String, Failure> {
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
 fn per(measured: &Measured, used: Duration, share: f64) -> f64 {
     used.as_secs_f64() * share * 1e6 / measured.latencies.len() as f64
-}
-
-/// Returns the medians of the time to the first answer, ms, and of the memory then, MiB.
-fn many(mut command: Command, port: u16, path: &str) -> Result<(f64, f64), Failure> {
-    let (mut times, mut memories) = (Vec::new(), Vec::new());
-    for _ in 0..STARTS {
-        let (took, resident) = first_answer(&mut command, port, path)?;
-        times.push(took.as_secs_f64() * 1e3);
-        memories.push(mib(resident));
-    }
-    Ok((table::median(times), table::median(memories)))
-}
-
-#[expect(clippy::cast_precision_loss, reason = "memory is far below 2^52 KiB")]
-fn mib(kib: u64) -> f64 {
-    kib as f64 / 1024.0
-}
-
-/// Returns the size of all modules below a folder, each gzipped, KB.
-#[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^52")]
-fn gzipped(folder: &Path) -> Result<f64, Failure> {
-    let mut size = 0.0;
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            size += gzipped(&path)?;
-        } else if path.extension().is_some_and(|it| it == "js" || it == "wasm") {
-            let output = Command::new("gzip")
-                .args(["-9", "-c"])
-                .arg(&path)
-                .stderr(Stdio::null())
-                .output()?;
-            size += output.stdout.len() as f64 / 1000.0;
-        }
-    }
-    Ok(size)
 }
