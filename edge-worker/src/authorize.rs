@@ -33,16 +33,12 @@ pub(crate) async fn answer(edge: &Edge, incoming: &Incoming) -> Result<Answer, R
     })
     .await?;
     let refuse = |error| Refusal::Redirect(Box::new(request.refuse(error)));
-    let cookies = incoming.cookies();
     let policy = edge.config.cookies().policy;
-    let may_be_logged_in = policy.has(cookies.iter().map(String::as_str), SESSION_COOKIE);
+    let may_be_logged_in = policy.has(incoming.header("Cookie").as_deref(), SESSION_COOKIE);
+    let is_a_strangers = !may_be_logged_in && request.id_token_hint.is_none();
     match interaction {
-        Interaction::Login if !may_be_logged_in && request.id_token_hint.is_none() => {
-            begin(edge, incoming, &request).map_err(refuse)
-        }
-        Interaction::Refuse(error) if !may_be_logged_in && request.id_token_hint.is_none() => {
-            Err(refuse(error))
-        }
+        Interaction::Login if is_a_strangers => begin(edge, incoming, &request).map_err(refuse),
+        Interaction::Refuse(error) if is_a_strangers => Err(refuse(error)),
         _ => match origin::forward(&edge.config, incoming, Endpoint::Authorize).await {
             Err(Refusal::Unavailable) => Err(refuse(OAuthError::temporarily_unavailable())),
             answered => answered,
@@ -62,10 +58,11 @@ fn begin(
         csrf: platform::random().ok_or(NONE)?,
         nonce: platform::random().ok_or(NONE)?,
     };
-    let headers = incoming.cookies();
-    let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+    let header = incoming.header("Cookie");
+    let headers = header.as_deref();
+    let headers = headers.as_slice();
     let cookies = edge.config.cookies();
-    let begun = cookies.begin(&headers, request, None, Endpoint::Login, &random, incoming.now)?;
+    let begun = cookies.begin(headers, request, None, Endpoint::Login, &random, incoming.now)?;
     let mut answer = Answer::redirect(begun.location);
     for cookie in begun.set_cookies {
         answer.append("Set-Cookie", cookie);

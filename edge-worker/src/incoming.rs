@@ -106,11 +106,6 @@ impl Incoming {
         Params::parse(self.query().unwrap_or_default().as_bytes())
     }
 
-    /// Returns the `Cookie` headers.
-    pub(crate) fn cookies(&self) -> Vec<String> {
-        self.header("Cookie").into_iter().collect()
-    }
-
     /// Returns the `Authorization` headers.
     pub(crate) fn authorization(&self) -> Vec<String> {
         self.header("Authorization").map(|joined| credentials(&joined)).unwrap_or_default()

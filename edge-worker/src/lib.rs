@@ -5,9 +5,9 @@
 //! checks again whatever is let through to it. Only requests to upstreams are admitted here, by a
 //! signature and a published status.
 //!
-//! `route`, and the decisions in the other rooms, are pure. `origin` alone speaks to the outside,
-//! `platform` alone reads clock and randomness, `config` alone the bindings. Nothing panics: a
-//! panic ends every request in the isolate. No `RefCell` is borrowed across an `await`.
+//! `route`, and the decisions in the other rooms, are pure. `origin` and `gateway` alone speak to
+//! the outside, `platform` alone reads clock and randomness, `config` alone the settings. Nothing
+//! panics: a panic ends every request in the isolate. No `RefCell` is borrowed across an `await`.
 
 mod answer;
 mod authorize;

@@ -43,9 +43,9 @@ pub(crate) async fn answer(edge: &Edge, incoming: &Incoming) -> Result<Answer, R
 
 /// Opens the transaction that the parameters name.
 async fn open(edge: &Edge, incoming: &Incoming, params: &Params) -> Result<Opened, Refusal> {
-    let headers = incoming.cookies();
-    let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
-    match edge.config.cookies().open(&headers, params, incoming.now)? {
+    let header = incoming.header("Cookie");
+    let headers = header.as_deref();
+    match edge.config.cookies().open(headers.as_slice(), params, incoming.now)? {
         Ok(opened) => Ok(opened),
         Err(over) => Err(lost(edge, incoming, params, &over).await),
     }

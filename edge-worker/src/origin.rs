@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use js_sys::{ArrayBuffer, Uint8Array};
 use shared::endpoint::{Endpoint, LATE_CODES};
 use shared::error::OAuthError;
-use shared::secret::{Sha256Digest, base64url};
+use shared::secret::Sha256Digest;
 use shared::signed_request::{self, EdgeStatement, RequestParts};
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -141,7 +141,7 @@ pub(crate) async fn load(
     target: &str,
     etag: Option<&str>,
 ) -> Result<Loaded, Refusal> {
-    let request_id = base64url(&platform::random::<16>().ok_or(Refusal::Unavailable)?);
+    let request_id = platform::request_id();
     let outgoing = Outgoing {
         method: "GET",
         target,
@@ -177,9 +177,7 @@ pub(crate) async fn load(
 /// Tells the origin of a token request whose code was refused because it was late. What it makes of
 /// it, nobody waits for; when it is away, a replay is not noticed.
 pub(crate) async fn report_late_code(config: &Config, incoming: &Incoming) {
-    let Some(request_id) = platform::random::<16>().map(|random| base64url(&random)) else {
-        return;
-    };
+    let request_id = platform::request_id();
     let outgoing = Outgoing {
         method: &incoming.method,
         target: LATE_CODES,
