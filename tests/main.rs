@@ -48,6 +48,7 @@ macro_rules! scenarios {
 mod authorize;
 mod bad_origin;
 mod bearer;
+mod bff;
 mod both_doors;
 mod browser;
 mod client_authentication;

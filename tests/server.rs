@@ -106,6 +106,8 @@ impl Server {
             settings.set("CADENCE_ORIGIN_URL", &server.origin.url());
             settings.set("CADENCE_EDGE_SECRET", edge_secret);
             settings.set("CADENCE_CORS_ORIGINS", "https://settings.example");
+            settings.set("CADENCE_BFF_CLIENT_ID", "demo-bff");
+            settings.set("CADENCE_BFF_CLIENT_SECRET", "demo-bff-secret");
             tune_edge(&mut settings);
             Edge::start(settings)
         });

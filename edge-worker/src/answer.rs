@@ -6,7 +6,6 @@ use js_sys::ArrayBuffer;
 use shared::authorize::{AuthorizeError, ErrorRedirect};
 use shared::bearer;
 use shared::client_auth;
-use shared::endpoint::Endpoint;
 use shared::error::{ErrorCode, OAuthError};
 use shared::issuer::Issuer;
 use shared::page::{ErrorKind, ErrorPage, Page};
@@ -75,14 +74,8 @@ impl From<AuthorizeError> for Refusal {
 }
 
 impl Refusal {
-    /// Answers for it: with a page where `endpoint` shows pages, else with JSON.
-    pub(crate) fn into_answer(
-        self,
-        endpoint: Option<Endpoint>,
-        issuer: &Issuer,
-        request_id: &str,
-    ) -> Answer {
-        let is_page = endpoint.is_some_and(Endpoint::is_page);
+    /// Answers for it: with a page where people look, else with JSON.
+    pub(crate) fn into_answer(self, is_page: bool, issuer: &Issuer, request_id: &str) -> Answer {
         match self {
             Self::OAuth(error) => {
                 let answer =
@@ -97,7 +90,7 @@ impl Refusal {
             Self::Page(status, page) => Answer::page(status, *page),
             Self::Redirect(error) => error_redirect(&error, issuer),
             Self::Unavailable => Self::OAuth(OAuthError::temporarily_unavailable())
-                .into_answer(endpoint, issuer, request_id),
+                .into_answer(is_page, issuer, request_id),
         }
     }
 }
@@ -141,10 +134,22 @@ impl Answer {
         Self::empty(303).with("Location", location).with("Referrer-Policy", "no-referrer")
     }
 
+    /// Returns the status.
+    pub(crate) const fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// Takes a header away.
+    #[must_use]
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        self
+    }
+
     /// Sets a header; replaces what it was.
     #[must_use]
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
-        self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        self = self.without(name);
         self.headers.push((name.into(), value.into()));
         self
     }
@@ -242,11 +247,13 @@ fn error_page(error: &OAuthError, request_id: &str) -> Answer {
 
 #[cfg(test)]
 mod tests {
+    use shared::endpoint::Endpoint;
+
     use super::*;
 
     fn answer(refusal: impl Into<Refusal>, endpoint: Endpoint) -> Answer {
         let issuer = Issuer::parse("https://id.example").unwrap();
-        refusal.into().into_answer(Some(endpoint), &issuer, "request-1")
+        refusal.into().into_answer(endpoint.is_page(), &issuer, "request-1")
     }
 
     fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {

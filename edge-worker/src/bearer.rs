@@ -90,6 +90,20 @@ pub(crate) async fn check(
     if is_revoked(edge, &token.status).await? { Err(invalid()) } else { Ok(()) }
 }
 
+/// Tells whether an access token is good and not revoked, as far as can be told without its row.
+///
+/// **Does NOT** look at its audience, scope and client.
+///
+/// # Errors
+/// Unavailable, when keys or statuses are not known and the origin is away.
+pub(crate) async fn is_active(edge: &Edge, text: &str, now: UnixTime) -> Result<bool, Refusal> {
+    match verify(edge, text, now).await {
+        Ok(verified) => is_revoked(edge, &verified.token.status).await.map(|revoked| !revoked),
+        Err(NotVerified::Refused) => Ok(false),
+        Err(NotVerified::Unknown(refusal)) => Err(refusal),
+    }
+}
+
 /// Tells whether a token was revoked, by the list that it is in. One whose list is gone was lost
 /// with the store, and is refused as well.
 async fn is_revoked(edge: &Edge, status: &StatusIndex) -> Result<bool, Refusal> {

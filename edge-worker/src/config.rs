@@ -5,15 +5,18 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 
 use serde::Deserialize;
-use shared::cookie::CookiePolicy;
+use shared::client::ClientId;
+use shared::cookie::{CookiePolicy, SameSite};
 use shared::cors::WebOrigin;
 use shared::edge_keys::EdgeKeys;
-use shared::endpoint::INTERNAL;
+use shared::endpoint::{Endpoint, INTERNAL};
 use shared::issuer::Issuer;
 use shared::metadata::ProviderMetadata;
 use shared::scope::Scope;
 use shared::sign_in::Cookies;
 use worker::Env;
+
+use crate::gateway;
 
 /// Everything that can be set, and what follows from it.
 pub(crate) struct Config {
@@ -30,8 +33,25 @@ pub(crate) struct Config {
     pub(crate) keys: EdgeKeys,
     /// `CADENCE_UPSTREAMS`: APIs behind the gateway, the longest prefix first.
     pub(crate) upstreams: Vec<Upstream>,
+    /// The backend-for-frontend; `None` where there is none.
+    pub(crate) bff: Option<Bff>,
     /// The discovery document, as the origin writes it.
     pub(crate) metadata: String,
+}
+
+/// What the backend-for-frontend is, and may do.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Bff {
+    /// `CADENCE_BFF_CLIENT_ID`: the confidential client that it is.
+    pub(crate) client_id: ClientId,
+    /// `CADENCE_BFF_CLIENT_SECRET`: that client's secret.
+    pub(crate) client_secret: String,
+    /// `CADENCE_BFF_SCOPE`: what its sign-ins ask for; `openid` among it.
+    pub(crate) scope: String,
+    /// `CADENCE_BFF_SAME_SITE`: of its session cookie.
+    pub(crate) same_site: SameSite,
+    /// `CADENCE_BFF_API`: the paths at and below which it reaches APIs.
+    pub(crate) api: Vec<String>,
 }
 
 /// An API behind the gateway.
@@ -142,6 +162,7 @@ impl Config {
         let keys = EdgeKeys::derive(edge_secret.as_bytes(), second.as_deref().map(str::as_bytes));
         let upstreams = upstreams(&text("CADENCE_UPSTREAMS").unwrap_or_default())
             .map_err(|takes| bad("CADENCE_UPSTREAMS", takes))?;
+        let bff = bff(text, &upstreams)?;
         Ok(Self {
             issuer,
             origin_url,
@@ -149,9 +170,52 @@ impl Config {
             trust_connecting_ip,
             keys,
             upstreams,
+            bff,
             metadata,
         })
     }
+}
+
+/// Reads what the backend-for-frontend is. Without a client there is none.
+fn bff(
+    text: impl Fn(&'static str) -> Option<String>,
+    upstreams: &[Upstream],
+) -> Result<Option<Bff>, BadSetting> {
+    let bad = |key, takes| BadSetting { key, takes };
+    let Some(client_id) = text("CADENCE_BFF_CLIENT_ID") else { return Ok(None) };
+    let client_id = ClientId::parse(&client_id)
+        .map_err(|_| bad("CADENCE_BFF_CLIENT_ID", "the client_id of a registered client"))?;
+    let client_secret = text("CADENCE_BFF_CLIENT_SECRET").ok_or(bad(
+        "CADENCE_BFF_CLIENT_SECRET",
+        "the secret of the client in CADENCE_BFF_CLIENT_ID",
+    ))?;
+    let scope = text("CADENCE_BFF_SCOPE").unwrap_or_else(|| "openid profile email".to_owned());
+    if !Scope::parse(&scope).is_ok_and(|scope| scope.contains("openid")) {
+        return Err(bad("CADENCE_BFF_SCOPE", "scope tokens between spaces, openid among them"));
+    }
+    let same_site = match text("CADENCE_BFF_SAME_SITE").as_deref() {
+        None | Some("Strict") => SameSite::Strict,
+        Some("Lax") => SameSite::Lax,
+        Some(_) => return Err(bad("CADENCE_BFF_SAME_SITE", "Strict or Lax")),
+    };
+    let api = text("CADENCE_BFF_API").unwrap_or_else(|| r#"["/api/me"]"#.to_owned());
+    let api: Vec<String> = serde_json::from_str(&api)
+        .map_err(|_| bad("CADENCE_BFF_API", r#"a JSON list of paths, like ["/api/me"]"#))?;
+    let leads_somewhere = |path: &String| {
+        let own = [Endpoint::Me, Endpoint::ApiLogout];
+        let is_own = own.iter().any(|endpoint| endpoint.path() == path);
+        is_own
+            || upstreams.iter().any(|upstream| {
+                let below = path.strip_prefix(&upstream.prefix);
+                below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            })
+    };
+    if !api.iter().all(|path| gateway::is_plain(path) && leads_somewhere(path)) {
+        let takes =
+            "paths of the edge's own API (/api/me, /api/auth/logout) or of CADENCE_UPSTREAMS";
+        return Err(bad("CADENCE_BFF_API", takes));
+    }
+    Ok(Some(Bff { client_id, client_secret, scope, same_site, api }))
 }
 
 /// Reads the list of upstreams, which is JSON.
@@ -255,6 +319,7 @@ mod tests {
             ("CADENCE_CORS_ORIGINS", "https://app.example/"),
             ("CADENCE_TRUST_CF_CONNECTING_IP", "yes"),
             ("CADENCE_EDGE_SECRET_SECOND", "short"),
+            ("CADENCE_BFF_CLIENT_ID", "bff\n"),
             ("CADENCE_UPSTREAMS", "x"),
             ("CADENCE_UPSTREAMS", "{}"),
             ("CADENCE_UPSTREAMS", r#"[{"prefix":"/api/notes","url":"http://127.0.0.1:9090"}]"#),
@@ -262,6 +327,41 @@ mod tests {
             let refused = parse(&[(key, value)]).err().map(|bad| bad.key);
             assert_eq!(refused, Some(key), "{key}={value}");
         }
+    }
+
+    #[test]
+    fn a_backend_for_frontend_is_a_client_with_a_list_of_apis() {
+        assert_eq!(parse(&[]).ok().unwrap().bff, None, "there is none unless it is set");
+        let client = [("CADENCE_BFF_CLIENT_ID", "bff"), ("CADENCE_BFF_CLIENT_SECRET", "s")];
+        let notes = r#"[{"prefix":"/api/notes","url":"http://127.0.0.1:9090","audience":"a"}]"#;
+        let with = |more: &[(&str, &str)]| {
+            let upstreams = [("CADENCE_UPSTREAMS", notes)];
+            parse(&[&client[..], &upstreams, more].concat()).map(|config| config.bff.unwrap())
+        };
+        let bff = with(&[]).ok().unwrap();
+        assert_eq!((bff.client_id.as_str(), bff.client_secret.as_str()), ("bff", "s"));
+        assert_eq!((bff.scope.as_str(), bff.same_site), ("openid profile email", SameSite::Strict));
+        assert_eq!(bff.api, ["/api/me"]);
+        let wide = r#"["/api/me","/api/notes","/api/notes/shared"]"#;
+        let more = [("CADENCE_BFF_SAME_SITE", "Lax"), ("CADENCE_BFF_API", wide)];
+        let bff = with(&more).ok().unwrap();
+        assert_eq!((bff.same_site, bff.api.len()), (SameSite::Lax, 3));
+        for (key, value) in [
+            ("CADENCE_BFF_SCOPE", "profile"),
+            ("CADENCE_BFF_SCOPE", "openid \"x"),
+            ("CADENCE_BFF_SAME_SITE", "None"),
+            ("CADENCE_BFF_API", "/api/me"),
+            ("CADENCE_BFF_API", r#"["/api"]"#),
+            ("CADENCE_BFF_API", r#"["/api/notes2"]"#),
+            ("CADENCE_BFF_API", r#"["/api/notes/../me"]"#),
+            ("CADENCE_BFF_API", r#"["/oauth2/token"]"#),
+            ("CADENCE_BFF_API", r#"["/"]"#),
+        ] {
+            let refused = with(&[(key, value)]).err().map(|bad| bad.key);
+            assert_eq!(refused, Some(key), "{key}={value}");
+        }
+        let refused = parse(&client[..1]).err().map(|bad| bad.key);
+        assert_eq!(refused, Some("CADENCE_BFF_CLIENT_SECRET"));
     }
 
     #[test]

@@ -215,7 +215,7 @@ fn sets(cookie: &str, own: &str) -> bool {
 /// has parameters or hides a separator, however often it is decoded; and nothing encoded that could
 /// stand there as it is, so that a prefix is compared with what an upstream will read (RFC 3986
 /// §2.3, §6.2.2.2).
-fn is_plain(path: &str) -> bool {
+pub(crate) fn is_plain(path: &str) -> bool {
     let is_plain_segment = |segment: &str| {
         let Some(decoded) = decode(segment) else { return false };
         let hides = |byte: &u8| {

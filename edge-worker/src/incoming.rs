@@ -54,6 +54,11 @@ impl Incoming {
         }
     }
 
+    /// Makes the same request for another target, with other headers.
+    pub(crate) fn instead(&self, target: &str, headers: Headers) -> Self {
+        Self { target: target.to_owned(), headers, ..self.clone() }
+    }
+
     /// Returns the query.
     pub(crate) fn query(&self) -> Option<&str> {
         route::split(&self.target).1

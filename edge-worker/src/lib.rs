@@ -12,6 +12,7 @@
 mod answer;
 mod authorize;
 mod bearer;
+mod bff;
 mod clients;
 mod config;
 mod gateway;
@@ -97,7 +98,7 @@ async fn respond(request: Request, env: Env, context: Context) -> Result<Respons
         Err(refusal) => Err(refusal),
     };
     let answer = answered.unwrap_or_else(|refusal| {
-        refusal.into_answer(route.endpoint(), &config.issuer, &incoming.request_id)
+        refusal.into_answer(route.is_page(), &config.issuer, &incoming.request_id)
     });
     let answer = if incoming.method == "HEAD" { answer.without_body() } else { answer };
     let answer = with_cors(&edge, answer, route.cors(), origin).await;
@@ -126,7 +127,7 @@ async fn arrive(incoming: &mut Incoming, route: Route) -> Result<(), Refusal> {
     if incoming.target.len() > URL_LEN {
         return Err(OAuthError::invalid_request("the URL is too long").with_status(414).into());
     }
-    if incoming.method == "POST" && !matches!(route, Route::Upstream(_)) {
+    if incoming.method == "POST" && !route.streams() {
         incoming.body = incoming::body(&incoming.request).await?;
         incoming.now = platform::now();
     }
@@ -149,13 +150,12 @@ async fn answer(edge: &Edge, incoming: &Incoming, route: Route) -> Result<Answer
             let upstream = edge.config.upstreams.get(number).ok_or(OAuthError::not_found())?;
             return gateway::answer(edge, incoming, upstream).await;
         }
+        Route::Bff(endpoint) => return bff::answer(edge, incoming, endpoint).await,
         Route::MethodNotAllowed(endpoint) => {
-            let answer = Refusal::from(OAuthError::method_not_allowed()).into_answer(
-                Some(endpoint),
-                &edge.config.issuer,
-                &incoming.request_id,
-            );
-            return Ok(answer.with("Allow", endpoint.methods().join(", ")));
+            return Ok(method_not_allowed(edge, incoming, route, endpoint.methods()));
+        }
+        Route::BffMethodNotAllowed(endpoint) => {
+            return Ok(method_not_allowed(edge, incoming, route, endpoint.methods()));
         }
         Route::Nowhere => return Err(OAuthError::not_found().into()),
     };
@@ -185,6 +185,14 @@ async fn answer(edge: &Edge, incoming: &Incoming, route: Route) -> Result<Answer
         | Endpoint::Logout
         | Endpoint::Ready => origin::forward(&edge.config, incoming, endpoint).await,
     }
+}
+
+/// Says which methods there are.
+fn method_not_allowed(edge: &Edge, incoming: &Incoming, route: Route, methods: &[&str]) -> Answer {
+    let refusal = Refusal::from(OAuthError::method_not_allowed());
+    refusal
+        .into_answer(route.is_page(), &edge.config.issuer, &incoming.request_id)
+        .with("Allow", methods.join(", "))
 }
 
 /// Answers with a status list, for whoever checks tokens elsewhere.

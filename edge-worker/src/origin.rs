@@ -3,6 +3,7 @@
 use core::net::IpAddr;
 
 use js_sys::{ArrayBuffer, Uint8Array};
+use serde::Serialize;
 use shared::endpoint::{Endpoint, LATE_CODES};
 use shared::error::OAuthError;
 use shared::secret::Sha256Digest;
@@ -172,6 +173,71 @@ pub(crate) async fn load(
         404 => Ok(Loaded::Written(Written::Gone)),
         _ => Err(away("not what was asked for")),
     }
+}
+
+/// A question of the edge itself that goes with a browser's request.
+pub(crate) struct Ask<'a> {
+    target: &'a str,
+    content_type: &'static str,
+    authorization: Option<String>,
+    body: String,
+}
+
+impl<'a> Ask<'a> {
+    /// A question in JSON.
+    pub(crate) fn json(target: &'a str, body: &impl Serialize) -> Self {
+        // What has no JSON is refused by the origin.
+        let body = serde_json::to_string(body).unwrap_or_default();
+        Self { target, content_type: "application/json", authorization: None, body }
+    }
+
+    /// A form, sent with an `Authorization` header.
+    pub(crate) const fn form(target: &'a str, body: String, authorization: String) -> Self {
+        let content_type = "application/x-www-form-urlencoded";
+        Self { target, content_type, authorization: Some(authorization), body }
+    }
+}
+
+/// What the origin says to a question.
+pub(crate) struct Told {
+    /// The status.
+    pub(crate) status: u16,
+    /// The body.
+    pub(crate) text: String,
+}
+
+/// Asks the origin a question.
+///
+/// **Does NOT** try again.
+///
+/// # Errors
+/// [`Refusal::Unavailable`] when there is no answer of the origin's within 5 seconds, or it is a
+/// server error.
+pub(crate) async fn ask(
+    config: &Config,
+    incoming: &Incoming,
+    ask: &Ask<'_>,
+) -> Result<Told, Refusal> {
+    let outgoing = Outgoing {
+        method: "POST",
+        target: ask.target,
+        body: Some(ask.body.as_bytes()),
+        client_address: incoming.client_address(),
+        request_id: &incoming.request_id,
+        deadline_ms: FORWARD_DEADLINE_MS,
+    };
+    let set = |headers: &Headers| {
+        headers.set("Content-Type", ask.content_type)?;
+        ask.authorization.as_ref().map_or(Ok(()), |value| headers.set("Authorization", value))
+    };
+    let response = send(config, &outgoing, set).await?;
+    let status = response.status();
+    let broken = |_| away(&outgoing, &format!("the body broke off ({status})").into());
+    if status >= 500 {
+        return Err(away(&outgoing, &format!("a server error ({status})").into()));
+    }
+    let text = JsFuture::from(response.text().map_err(broken)?).await.map_err(broken)?;
+    Ok(Told { status, text: text.as_string().unwrap_or_default() })
 }
 
 /// Tells the origin of a token request whose code was refused because it was late. What it makes of

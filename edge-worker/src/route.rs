@@ -3,6 +3,7 @@
 use shared::cors::CorsRule;
 use shared::endpoint::Endpoint;
 
+use crate::bff::BffEndpoint;
 use crate::config::Upstream;
 
 /// Where a request leads.
@@ -14,6 +15,10 @@ pub(crate) enum Route {
     Preflight(Endpoint),
     /// To an endpoint that does not have this method.
     MethodNotAllowed(Endpoint),
+    /// To an endpoint of the backend-for-frontend that has this method.
+    Bff(BffEndpoint),
+    /// To one that does not have it.
+    BffMethodNotAllowed(BffEndpoint),
     /// To the upstream of this number.
     Upstream(usize),
     /// To the answer of a CORS preflight for an upstream.
@@ -35,6 +40,13 @@ impl Route {
         is_preflight: bool,
         upstreams: &[Upstream],
     ) -> Self {
+        if let Some(endpoint) = BffEndpoint::at(path) {
+            return if endpoint.methods().contains(&method) {
+                Self::Bff(endpoint)
+            } else {
+                Self::BffMethodNotAllowed(endpoint)
+            };
+        }
         let Some(endpoint) = Endpoint::at(path) else {
             let below = |upstream: &Upstream| {
                 let (prefix, rest) = path.split_at_checked(upstream.prefix.len())?;
@@ -67,8 +79,25 @@ impl Route {
             Self::Endpoint(endpoint)
             | Self::Preflight(endpoint)
             | Self::MethodNotAllowed(endpoint) => Some(endpoint),
-            Self::Upstream(_) | Self::UpstreamPreflight | Self::Nowhere => None,
+            Self::Bff(_)
+            | Self::BffMethodNotAllowed(_)
+            | Self::Upstream(_)
+            | Self::UpstreamPreflight
+            | Self::Nowhere => None,
         }
+    }
+
+    /// Tells whether people see the answers: errors are pages there, JSON elsewhere.
+    pub(crate) fn is_page(self) -> bool {
+        match self {
+            Self::Bff(endpoint) | Self::BffMethodNotAllowed(endpoint) => endpoint.is_page(),
+            _ => self.endpoint().is_some_and(Endpoint::is_page),
+        }
+    }
+
+    /// Tells whether the body is passed on as it comes.
+    pub(crate) const fn streams(self) -> bool {
+        matches!(self, Self::Upstream(_) | Self::Bff(BffEndpoint::Api))
     }
 
     /// Returns what other origins may do there.

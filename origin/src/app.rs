@@ -68,6 +68,13 @@ pub struct App {
 #[derive(Debug)]
 pub struct Unavailable(Box<dyn std::error::Error + Send + Sync>);
 
+impl Unavailable {
+    /// Says what is away.
+    pub fn of(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self(cause.into())
+    }
+}
+
 impl fmt::Display for Unavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -78,25 +85,25 @@ impl std::error::Error for Unavailable {}
 
 impl From<StoreError> for Unavailable {
     fn from(error: StoreError) -> Self {
-        Self(Box::new(error))
+        Self::of(error)
     }
 }
 
 impl From<DirectoryError> for Unavailable {
     fn from(error: DirectoryError) -> Self {
-        Self(Box::new(error))
+        Self::of(error)
     }
 }
 
 impl From<SigningFailed> for Unavailable {
     fn from(error: SigningFailed) -> Self {
-        Self(Box::new(error))
+        Self::of(error)
     }
 }
 
 impl From<Overloaded> for Unavailable {
     fn from(_: Overloaded) -> Self {
-        Self("too many passwords wait to be checked".into())
+        Self::of("too many passwords wait to be checked")
     }
 }
 

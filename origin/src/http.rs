@@ -4,6 +4,7 @@ pub mod admin;
 pub mod answer;
 pub mod arrival;
 pub mod authorize;
+pub mod bff;
 pub mod client;
 pub mod consent;
 pub mod discovery;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{any, get, post};
+use shared::bff::{BEGIN, END, END_ALL, OPEN};
 use shared::endpoint::{self, Endpoint};
 
 use crate::app::App;
@@ -53,6 +55,10 @@ pub fn router(app: Arc<App>) -> Router {
         .route(Endpoint::Ready.path(), any(health::ready))
         .route(endpoint::CLIENTS, get(internal::clients))
         .route(endpoint::LATE_CODES, post(internal::late_codes))
+        .route(BEGIN, post(bff::begin))
+        .route(OPEN, post(bff::open))
+        .route(END, post(bff::end))
+        .route(END_ALL, post(bff::end_all))
         .fallback(answer::not_found)
         .layer(from_fn_with_state(app.clone(), arrival::receive))
         .with_state(app)

@@ -18,11 +18,14 @@ use crate::store::{AccessRow, GrantRecord};
 /// A token response (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3).
 #[derive(Debug, Serialize)]
 pub struct TokenResponse {
-    access_token: String,
+    /// The access token.
+    pub access_token: String,
     token_type: &'static str,
-    expires_in: u64,
+    /// Seconds that the access token lives.
+    pub expires_in: u64,
+    /// The refresh token, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    refresh_token: Option<String>,
+    pub refresh_token: Option<String>,
     #[serde(skip_serializing_if = "Scope::is_empty")]
     scope: Scope,
     #[serde(skip_serializing_if = "Option::is_none")]

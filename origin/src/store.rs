@@ -16,6 +16,8 @@
 //! | `cadence:jti:{grant_id}:<number>` | hash | `generation`, `expires_at`, `list`, `idx` (its place in a status list), `revoked_at` (when it was revoked alone) | end of the access token, revoked or not |
 //! | `cadence:status-lists:{status}` | hash | `list` (the one that is being filled), `next` (its first status that is not reserved) | [`STATUS_LIST_KEPT_IN`] after the last reservation |
 //! | `cadence:status-list:{status}:<list>` | string | one bit per access token, the first one in the lowest bit of the first byte; 1: revoked | the same |
+//! | `cadence:bff:{digest}` | hash | `user_id`, `client_id`, `grant_id`, `auth_time`, `sealed` (the tokens, sealed for the handle), `renew_at`, `version` (renewals so far), `renewal`, `renewal_expires_at` (one that is under way, or was and did not come back), `expires_at`, `idle_expires_at` | to `idle_expires_at` |
+//! | `cadence:bff-owner:<digest>` | set | digests of the sessions of a user, or under a login session | absolute end of the last one |
 //! | `cadence:attempts:<digest>` | hash | `count`, `expires_at` | the login window |
 //!
 //! Every row also lives [`ROW_LEEWAY`] longer. `expires_at` is the absolute end;
@@ -36,6 +38,7 @@
 //!
 //! [`STATUS_LIST_KEPT_IN`]: shared::limits::STATUS_LIST_KEPT_IN
 
+pub mod bff;
 #[cfg(test)]
 #[expect(
     missing_docs,
@@ -55,6 +58,8 @@ use shared::secret::Sha256Digest;
 use shared::status_list::{StatusIndex, StatusListId};
 use shared::time::UnixTime;
 use shared::token::{GrantId, Jti};
+
+pub use self::bff::{BffGrant, BffOpened, BffOwner, BffRenewal, BffSessionRecord, BffVersion};
 
 /// The `sub` of a user: opaque, never an e-mail address, never reused.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -527,6 +532,52 @@ pub trait Store: Send + Sync {
 
     /// Forgets the attempts under `key`.
     async fn forget_attempts(&self, key: &Sha256Digest) -> Result<(), StoreError>;
+
+    /// Remembers a session of the backend-for-frontend, and lists it under its owners.
+    async fn put_bff_session(
+        &self,
+        session: &BffSessionRecord,
+        owners: &[BffOwner],
+        now: UnixTime,
+    ) -> Result<(), StoreError>;
+
+    /// Finds a live session of the backend-for-frontend, moves its idle end to `now` +
+    /// [`shared::limits::BFF_SESSION_IDLE_IN`], and tells who renews its tokens: when they are due, or
+    /// when their version is `refused`, the first one who asks; after
+    /// [`shared::limits::BFF_RENEWAL_IN`] seconds without an outcome, the next. `renewal` is fresh.
+    async fn open_bff_session(
+        &self,
+        digest: &Sha256Digest,
+        refused: Option<&BffVersion>,
+        renewal: &BffRenewal,
+        now: UnixTime,
+    ) -> Result<BffOpened, StoreError>;
+
+    /// Writes renewed tokens down; tells whether `renewal` was still the one under way. If not,
+    /// nothing changed.
+    async fn renew_bff_session(
+        &self,
+        digest: &Sha256Digest,
+        renewal: &BffRenewal,
+        sealed: &str,
+        renew_at: UnixTime,
+    ) -> Result<bool, StoreError>;
+
+    /// Lets the next one who asks go on with a renewal that came to nothing.
+    async fn yield_bff_renewal(
+        &self,
+        digest: &Sha256Digest,
+        renewal: &BffRenewal,
+    ) -> Result<(), StoreError>;
+
+    /// Finds whose a session of the backend-for-frontend is, live or not. Changes nothing.
+    async fn find_bff_grant(&self, digest: &Sha256Digest) -> Result<Option<BffGrant>, StoreError>;
+
+    /// Lists the sessions of an owner; some of them may be over.
+    async fn list_bff_sessions(&self, owner: &BffOwner) -> Result<Vec<Sha256Digest>, StoreError>;
+
+    /// Ends a session of the backend-for-frontend. Idempotent. Does NOT revoke its grant.
+    async fn end_bff_session(&self, digest: &Sha256Digest) -> Result<(), StoreError>;
 
     /// Asks whether the store answers.
     async fn ping(&self) -> Result<(), StoreError>;

@@ -129,6 +129,16 @@ pub fn check_query(query: Option<&str>) -> Result<(), OAuthError> {
     Ok(())
 }
 
+/// Writes the `Authorization` header of a client that authenticates with its secret.
+///
+/// Source: RFC 6749 §2.3.1.
+#[must_use]
+pub fn basic_header(client_id: &ClientId, client_secret: &str) -> String {
+    let encode = |text| form_urlencoded::byte_serialize(text).collect::<String>();
+    let (id, secret) = (encode(client_id.as_str().as_bytes()), encode(client_secret.as_bytes()));
+    format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")))
+}
+
 /// Reads `Basic base64(form-encoded id ":" form-encoded secret)` (RFC 6749 §2.3.1).
 fn basic(header: &[u8]) -> Option<ClientCredentials> {
     let (scheme, encoded) = header.split_at_checked(6)?;

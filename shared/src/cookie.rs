@@ -11,6 +11,15 @@ pub struct CookiePolicy {
     secure: bool,
 }
 
+/// To which requests from other sites' pages a cookie is added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SameSite {
+    /// To those that a link or redirect makes.
+    Lax,
+    /// To none.
+    Strict,
+}
+
 impl CookiePolicy {
     /// Chooses the policy of an issuer.
     #[must_use]
@@ -29,10 +38,22 @@ impl CookiePolicy {
     /// `max_age` is in seconds; `None` makes a cookie that ends with the browser.
     #[must_use]
     pub fn set(self, base: &str, value: &str, max_age: Option<u64>) -> String {
+        self.set_for(SameSite::Lax, base, value, max_age)
+    }
+
+    /// Writes a `Set-Cookie` value as [`Self::set`] does, with this `SameSite`.
+    #[must_use]
+    pub fn set_for(
+        self,
+        same_site: SameSite,
+        base: &str,
+        value: &str,
+        max_age: Option<u64>,
+    ) -> String {
         let name = self.name(base);
         let secure = if self.secure { "; Secure" } else { "" };
         let max_age = max_age.map(|secs| format!("; Max-Age={secs}")).unwrap_or_default();
-        format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{max_age}")
+        format!("{name}={value}; Path=/; HttpOnly; SameSite={same_site:?}{secure}{max_age}")
     }
 
     /// Writes a `Set-Cookie` value that removes the cookie.

@@ -46,6 +46,10 @@ pub struct EdgeKeys {
     pub requests: Overlapping<MacKey>,
     /// For what the edge keeps where others may be able to write.
     pub kept: MacKey,
+    /// For the handles of sessions at the backend-for-frontend.
+    pub bff_handles: Overlapping<MacKey>,
+    /// For sign-ins that the backend-for-frontend has begun.
+    pub bff_sign_ins: Overlapping<SealKey>,
 }
 
 impl EdgeKeys {
@@ -63,6 +67,12 @@ impl EdgeKeys {
                 MacKey::derive(secret, "cadence edge request")
             }),
             kept: MacKey::derive(secret, "cadence kept by the edge"),
+            bff_handles: Overlapping::derive(secret, second, |secret| {
+                MacKey::derive(secret, "cadence bff handle")
+            }),
+            bff_sign_ins: Overlapping::derive(secret, second, |secret| {
+                SealKey::derive(secret, "cadence bff sign-in")
+            }),
         }
     }
 }

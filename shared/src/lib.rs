@@ -5,8 +5,10 @@
 //! source of randomness, never logs, and knows no HTTP framework: time, keys and random bytes come
 //! in as arguments.
 
+pub mod authorization_response;
 pub mod authorize;
 pub mod bearer;
+pub mod bff;
 pub mod claims;
 pub mod client;
 pub mod client_auth;

@@ -29,6 +29,22 @@ pub const LOGIN_SESSION_IDLE_IN: u64 = 8 * 3_600;
 /// How long a login session lives at most, seconds (7 days).
 pub const LOGIN_SESSION_EXPIRES_IN: u64 = 7 * 86_400;
 
+/// How long a session at the backend-for-frontend lives unused, seconds (2 hours). It is moved when
+/// the origin is asked, which the edge does once for each access token: up to
+/// [`ACCESS_TOKEN_EXPIRES_IN`] seconds late.
+pub const BFF_SESSION_IDLE_IN: u64 = 2 * 3_600;
+
+/// How long a session at the backend-for-frontend lives at most, seconds (24 hours).
+pub const BFF_SESSION_EXPIRES_IN: u64 = 86_400;
+
+/// How long before its end an access token of the backend-for-frontend is renewed, seconds: whatever
+/// it is sent with arrives while it is good.
+pub const BFF_RENEWED_BEFORE_IN: u64 = 60;
+
+/// How long one renewal of a session's tokens may take before another one may begin, seconds: more
+/// than the origin lets a request take, less than [`REFRESH_GRACE_IN`].
+pub const BFF_RENEWAL_IN: u64 = 4;
+
 /// How far two clocks may differ, seconds (FAPI 2.0 Security Profile §5.3.2.1 accepts 10).
 pub const CLOCK_SKEW: u64 = 10;
 
@@ -148,3 +164,7 @@ pub const COOKIE_LEN: usize = 4_000;
 
 /// Sign-ins that one browser may have begun at the same time; the oldest give way.
 pub const TRANSACTIONS: usize = 8;
+
+/// Longest path (with query and fragment) that a sign-in of the backend-for-frontend leads back to,
+/// bytes: it has to fit into a cookie.
+pub const RETURN_TO_LEN: usize = 1_024;

@@ -216,6 +216,18 @@ impl Origin {
         get(self.settings.admin_port, "/metrics").expect("the admin listener answers")
     }
 
+    /// Returns one number of the metrics, by its name and labels as they are printed; 0 when it has
+    /// not been counted yet.
+    ///
+    /// # Panics
+    /// When the admin listener does not answer.
+    #[must_use]
+    pub fn metric(&self, name: &str) -> u64 {
+        let metrics = self.metrics();
+        let number = |line: &str| line.strip_prefix(name)?.trim().parse().ok();
+        metrics.lines().find_map(number).unwrap_or_default()
+    }
+
     /// Counts the requests that have reached this origin at `route`, `None` for all, whatever
     /// their method and status.
     #[must_use]

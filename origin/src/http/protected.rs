@@ -43,6 +43,22 @@ pub async fn check(
         Err(error) => return Err(refuse(Some(error))),
     };
     let token = verify(app, incoming, text).ok_or(refuse(Some(OAuthError::invalid_token())))?;
+    active(app, incoming, token, scope).await
+}
+
+/// Goes on with a verified access token.
+///
+/// Checks, in order: `scope`, the row of the token, its client, its user.
+///
+/// # Errors
+/// A Bearer challenge (RFC 6750 §3); unavailable when store or directory are away.
+pub async fn active(
+    app: &App,
+    incoming: &Incoming,
+    token: AccessToken,
+    scope: Option<&'static str>,
+) -> Result<Protected, HttpError> {
+    let refuse = |error| HttpError::Bearer { error, scope };
     if scope.is_some_and(|scope| !token.claims.scope.contains(scope)) {
         return Err(refuse(Some(bearer::insufficient_scope())));
     }

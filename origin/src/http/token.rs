@@ -124,7 +124,13 @@ async fn by_code(
     Ok(issue::tokens(&app.keys.load(), &app.issuer, client, issuance, now)?)
 }
 
-async fn by_refresh_token(
+/// Rotates a refresh token that is proven to be the client's, and issues tokens.
+///
+/// **Does NOT** authenticate the client.
+///
+/// # Errors
+/// [`HttpError::Denied`] when nothing will ever come of it; unavailable.
+pub async fn by_refresh_token(
     app: &App,
     incoming: &Incoming,
     client: &Client,

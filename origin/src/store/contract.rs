@@ -3,6 +3,7 @@
 //! Time stands still at [`NOW`] and is moved by hand. Every function makes rows of its own, so
 //! all of them can run on one store, one after the other or together.
 
+mod bff;
 mod races;
 mod refresh;
 mod revocation;
@@ -21,8 +22,9 @@ use shared::token::{GrantId, Jti};
 use tokio::task::JoinSet;
 
 use super::{
-    AccessRow, Attempt, CodeRecord, CodeRedemption, GrantRecord, LateCode, NewGrant, Once,
-    Redeemed, RefreshRotation, Rotated, SessionRecord, StatusBlock, Store, StoreError, UserId,
+    AccessRow, Attempt, BffGrant, BffOpened, BffOwner, BffRenewal, BffSessionRecord, BffVersion,
+    CodeRecord, CodeRedemption, GrantRecord, LateCode, NewGrant, Once, Redeemed, RefreshRotation,
+    Rotated, SessionRecord, StatusBlock, Store, StoreError, UserId,
 };
 
 /// Runs a macro with the name of every function of the contract.
@@ -79,6 +81,15 @@ macro_rules! for_each_promise {
             attempts_are_limited_within_their_window
             attempts_are_returned
             attempts_are_forgotten
+            bff_session_is_found_until_it_is_idle
+            bff_session_is_found_until_its_absolute_end
+            bff_session_is_listed_under_its_owners
+            bff_session_that_has_ended_is_missing
+            bff_tokens_are_renewed_by_the_first_who_asks
+            bff_tokens_that_are_refused_are_renewed_once
+            bff_renewal_that_does_not_come_back_is_resumed
+            bff_renewal_that_was_yielded_is_resumed_at_once
+            bff_renewal_of_an_ended_session_changes_nothing
             store_answers
             race_of_codes_has_one_winner_and_then_none
             race_of_refreshes_has_one_successor
@@ -87,11 +98,13 @@ macro_rules! for_each_promise {
             race_of_attempts_keeps_the_limit
             race_of_transactions_has_one_first
             race_of_reservations_has_no_overlap
+            race_of_bff_renewals_has_one_winner
         }
     };
 }
 pub(crate) use for_each_promise;
 
+pub use self::bff::*;
 pub use self::races::*;
 pub use self::refresh::*;
 pub use self::revocation::*;

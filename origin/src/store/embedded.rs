@@ -2,6 +2,7 @@
 //!
 //! Whatever decides and writes does both in one transaction of the only connection that writes.
 
+mod bff;
 mod columns;
 mod grants;
 mod statuses;
@@ -26,9 +27,9 @@ use self::columns::{
 use self::grants::{GrantRow, begin_grant, put_access, revoke};
 use super::sqlite_file::{BEGIN_WRITE, SqliteFile};
 use super::{
-    AccessRow, Attempt, CodeRecord, CodeRedemption, Ends, GrantRecord, LateCode, NewGrant, Once,
-    Presented, ROW_LEEWAY, Redeemed, RefreshRotation, Rotated, SessionRecord, StatusBlock, Store,
-    StoreError, UserId,
+    AccessRow, Attempt, BffGrant, BffOpened, BffOwner, BffRenewal, BffSessionRecord, BffVersion,
+    CodeRecord, CodeRedemption, Ends, GrantRecord, LateCode, NewGrant, Once, Presented, ROW_LEEWAY,
+    Redeemed, RefreshRotation, Rotated, SessionRecord, StatusBlock, Store, StoreError, UserId,
 };
 
 /// Rows of one kind that one transaction of [`Embedded::sweep`] deletes at most, so that no
@@ -57,7 +58,7 @@ impl Embedded {
     /// # Errors
     /// When the database cannot be written.
     pub async fn sweep(&self, now: UnixTime) -> Result<(), StoreError> {
-        const ENDED: [&str; 8] = [
+        const ENDED: [&str; 10] = [
             "DELETE FROM access_tokens WHERE (grant_id, number) IN \
              (SELECT grant_id, number FROM access_tokens WHERE expires_at < ? LIMIT ?)",
             "DELETE FROM codes WHERE grant_id IN \
@@ -74,6 +75,10 @@ impl Embedded {
              (SELECT digest FROM attempts WHERE expires_at < ? LIMIT ?)",
             "DELETE FROM status_lists WHERE list IN \
              (SELECT list FROM status_lists WHERE expires_at < ? LIMIT ?)",
+            "DELETE FROM bff_sessions WHERE digest IN \
+             (SELECT digest FROM bff_sessions WHERE idle_expires_at < ? LIMIT ?)",
+            "DELETE FROM bff_owners WHERE (owner, session) IN \
+             (SELECT owner, session FROM bff_owners WHERE expires_at < ? LIMIT ?)",
         ];
         let ended_at = integer(now.minus(ROW_LEEWAY).as_secs())?;
         for statement in ENDED {
@@ -549,6 +554,61 @@ impl Store for Embedded {
             .execute(&self.file.writer)
             .await?;
         Ok(())
+    }
+
+    async fn put_bff_session(
+        &self,
+        session: &BffSessionRecord,
+        owners: &[BffOwner],
+        now: UnixTime,
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        bff::put(&mut transaction, session, owners, now).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn open_bff_session(
+        &self,
+        digest: &Sha256Digest,
+        refused: Option<&BffVersion>,
+        renewal: &BffRenewal,
+        now: UnixTime,
+    ) -> Result<BffOpened, StoreError> {
+        let mut transaction = self.begin().await?;
+        let opened = bff::open(&mut transaction, digest, refused, renewal, now).await?;
+        transaction.commit().await?;
+        Ok(opened)
+    }
+
+    async fn renew_bff_session(
+        &self,
+        digest: &Sha256Digest,
+        renewal: &BffRenewal,
+        sealed: &str,
+        renew_at: UnixTime,
+    ) -> Result<bool, StoreError> {
+        let mut connection = self.file.writer.acquire().await?;
+        bff::renew(&mut connection, digest, renewal, sealed, renew_at).await
+    }
+
+    async fn yield_bff_renewal(
+        &self,
+        digest: &Sha256Digest,
+        renewal: &BffRenewal,
+    ) -> Result<(), StoreError> {
+        bff::yield_renewal(&mut *self.file.writer.acquire().await?, digest, renewal).await
+    }
+
+    async fn find_bff_grant(&self, digest: &Sha256Digest) -> Result<Option<BffGrant>, StoreError> {
+        bff::find_grant(&mut *self.file.readers.acquire().await?, digest).await
+    }
+
+    async fn list_bff_sessions(&self, owner: &BffOwner) -> Result<Vec<Sha256Digest>, StoreError> {
+        bff::list(&mut *self.file.readers.acquire().await?, owner).await
+    }
+
+    async fn end_bff_session(&self, digest: &Sha256Digest) -> Result<(), StoreError> {
+        bff::end(&mut *self.file.writer.acquire().await?, digest).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -4,6 +4,7 @@
 //! a request that timed out keeps its place in that order, so its late reply meets nobody; the
 //! connection is given up all the same, because it may be dead.
 
+mod bff;
 mod keys;
 mod link;
 mod reply;
@@ -21,27 +22,28 @@ use shared::limits::{
     STATUS_LIST_KEPT_IN, STATUS_LIST_LEN,
 };
 use shared::scope::Scope;
-use shared::secret::Sha256Digest;
+use shared::secret::{Sha256Digest, base64url};
 use shared::status_list::{StatusIndex, StatusListId};
 use shared::time::UnixTime;
 use shared::token::{GrantId, Jti};
 
 use super::{
-    AccessRow, Attempt, CodeRecord, CodeRedemption, Ends, GrantRecord, LateCode, NewGrant, Once,
-    ROW_LEEWAY, Redeemed, RefreshRotation, Rotated, SessionRecord, StatusBlock, Store, StoreError,
-    UserId,
+    AccessRow, Attempt, BffGrant, BffOpened, BffOwner, BffRenewal, BffSessionRecord, BffVersion,
+    CodeRecord, CodeRedemption, Ends, GrantRecord, LateCode, NewGrant, Once, ROW_LEEWAY, Redeemed,
+    RefreshRotation, Rotated, SessionRecord, StatusBlock, Store, StoreError, UserId,
 };
 
 use self::keys::{
-    STATUS_LIST_KEYS, STATUS_LISTS_KEY, access_key, attempts_key, code_key, grant_key,
-    row_lives_in, session_grants_key, session_key,
+    STATUS_LIST_KEYS, STATUS_LISTS_KEY, access_key, attempts_key, bff_owner_key, bff_session_key,
+    code_key, grant_key, row_lives_in, session_grants_key, session_key,
 };
 use self::link::Link;
 use self::reply::{Reply, failed, read_client_id, unreadable};
 use self::script::{
     ADD_SESSION_GRANTS, COUNT_ATTEMPT, FIND_ACCESS, FIND_SESSION, FINISH_REVOCATION, PUT_GRANT,
-    PUT_ROW, REDEEM_CODE, RESERVE_STATUSES, RETURN_ATTEMPT, REVOKE_ACCESS, REVOKE_BY_LATE_CODE,
-    REVOKE_GRANT, ROTATE_REFRESH, SET_STATUSES, Script, TAKE_SESSION,
+    PUT_ROW, REDEEM_CODE, RENEW_BFF_SESSION, RESERVE_STATUSES, RETURN_ATTEMPT, REVOKE_ACCESS,
+    REVOKE_BY_LATE_CODE, REVOKE_GRANT, ROTATE_REFRESH, SET_STATUSES, Script, TAKE_SESSION,
+    YIELD_BFF_RENEWAL,
 };
 
 /// How long one intent may take, connecting included. Whoever asked gets a 503 then, well before
@@ -546,6 +548,69 @@ impl Store for Redis {
 
     async fn forget_attempts(&self, key: &Sha256Digest) -> Result<(), StoreError> {
         self.ask(redis::cmd("DEL").arg(attempts_key(key))).await
+    }
+
+    async fn put_bff_session(
+        &self,
+        session: &BffSessionRecord,
+        owners: &[BffOwner],
+        now: UnixTime,
+    ) -> Result<(), StoreError> {
+        bff::put(self, session, owners, now).await
+    }
+
+    async fn open_bff_session(
+        &self,
+        digest: &Sha256Digest,
+        refused: Option<&BffVersion>,
+        renewal: &BffRenewal,
+        now: UnixTime,
+    ) -> Result<BffOpened, StoreError> {
+        bff::open(self, digest, refused, renewal, now).await
+    }
+
+    async fn renew_bff_session(
+        &self,
+        digest: &Sha256Digest,
+        renewal: &BffRenewal,
+        sealed: &str,
+        renew_at: UnixTime,
+    ) -> Result<bool, StoreError> {
+        self.run(&RENEW_BFF_SESSION, &[&bff_session_key(digest)], |command| {
+            command.arg(base64url(&renewal.0)).arg(renew_at.as_secs()).arg(sealed);
+        })
+        .await
+    }
+
+    async fn yield_bff_renewal(
+        &self,
+        digest: &Sha256Digest,
+        renewal: &BffRenewal,
+    ) -> Result<(), StoreError> {
+        self.run(&YIELD_BFF_RENEWAL, &[&bff_session_key(digest)], |command| {
+            command.arg(base64url(&renewal.0));
+        })
+        .await
+    }
+
+    async fn find_bff_grant(&self, digest: &Sha256Digest) -> Result<Option<BffGrant>, StoreError> {
+        let mut command = redis::cmd("HMGET");
+        command.arg(bff_session_key(digest)).arg("grant_id").arg("user_id");
+        let mut row = Reply(self.ask::<Vec<Option<String>>>(&command).await?.into_iter());
+        let Some(grant_id) = row.optional() else { return Ok(None) };
+        let grant_id = GrantId::parse(&grant_id).ok_or_else(|| unreadable("grant"))?;
+        Ok(Some(BffGrant { grant_id, user_id: UserId(row.text()?) }))
+    }
+
+    async fn list_bff_sessions(&self, owner: &BffOwner) -> Result<Vec<Sha256Digest>, StoreError> {
+        let listed: Vec<String> =
+            self.ask(redis::cmd("SMEMBERS").arg(bff_owner_key(owner))).await?;
+        let digest = |text: &String| Sha256Digest::parse(text).ok_or_else(|| unreadable("digest"));
+        listed.iter().map(digest).collect()
+    }
+
+    async fn end_bff_session(&self, digest: &Sha256Digest) -> Result<(), StoreError> {
+        self.ask(redis::cmd("DEL").arg(bff_session_key(digest))).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -119,6 +119,22 @@ pub async fn race_of_reservations_has_no_overlap(store: &AnyStore) {
     assert_eq!(all.len(), blocks.len());
 }
 
+pub async fn race_of_bff_renewals_has_one_winner(store: &AnyStore) {
+    let session = bff_session(GRANT_IN);
+    store.put_bff_session(&session, &[], NOW).await.unwrap();
+    let (digest, due) = (session.digest, session.renew_at);
+    let results = race(RACERS, |number| {
+        let store = store.clone();
+        let renewal = BffRenewal([u8::try_from(number).unwrap(); 16]);
+        async move { store.open_bff_session(&digest, None, &renewal, due).await.unwrap() }
+    })
+    .await;
+    let winners = results.iter().filter(|result| matches!(result, BffOpened::Renew { .. }));
+    assert_eq!(winners.count(), 1);
+    let waiting = results.iter().filter(|result| **result == BffOpened::Underway);
+    assert_eq!(waiting.count(), results.len() - 1);
+}
+
 /// Lets `racers` run at the same time and returns what they returned.
 async fn race<F>(racers: u64, racer: impl Fn(u64) -> F) -> Vec<F::Output>
 where

@@ -5,7 +5,7 @@ use shared::secret::Sha256Digest;
 use shared::time::UnixTime;
 use shared::token::{GrantId, Jti};
 
-use crate::store::ROW_LEEWAY;
+use crate::store::{BffOwner, ROW_LEEWAY};
 
 pub(super) const STATUS_LISTS_KEY: &str = "cadence:status-lists:{status}";
 
@@ -39,4 +39,12 @@ pub(super) fn attempts_key(key: &Sha256Digest) -> String {
 /// Seconds that a row with this end is kept; a row that has ended is kept for the leeway.
 pub(super) fn row_lives_in(expires_at: UnixTime, now: UnixTime) -> u64 {
     expires_at.since(now) + ROW_LEEWAY
+}
+
+pub(super) fn bff_session_key(digest: &Sha256Digest) -> String {
+    format!("cadence:bff:{{{}}}", digest.to_base64url())
+}
+
+pub(super) fn bff_owner_key(owner: &BffOwner) -> String {
+    format!("cadence:bff-owner:{}", owner.digest().to_base64url())
 }

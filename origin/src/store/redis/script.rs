@@ -43,3 +43,6 @@ pub(super) static ADD_SESSION_GRANTS: Script = script!("add_session_grants");
 pub(super) static TAKE_SESSION: Script = script!("take_session");
 pub(super) static COUNT_ATTEMPT: Script = script!("count_attempt");
 pub(super) static RETURN_ATTEMPT: Script = script!("return_attempt");
+pub(super) static OPEN_BFF_SESSION: Script = script!("open_bff_session");
+pub(super) static RENEW_BFF_SESSION: Script = script!("renew_bff_session");
+pub(super) static YIELD_BFF_RENEWAL: Script = script!("yield_bff_renewal");
