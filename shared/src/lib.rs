@@ -23,6 +23,7 @@ pub mod jwk;
 pub mod jwt;
 pub mod limits;
 pub mod logout;
+pub mod logout_token;
 pub mod metadata;
 pub mod network;
 pub mod page;

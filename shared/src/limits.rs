@@ -13,6 +13,10 @@ pub const ACCESS_TOKEN_EXPIRES_IN: u64 = 300;
 /// Life of an ID token, seconds: it is read once, at the end of the sign-in.
 pub const ID_TOKEN_EXPIRES_IN: u64 = 300;
 
+/// Life of a logout token, seconds: each attempt to deliver one makes a new one (OpenID Connect
+/// Back-Channel Logout 1.0 §2.4 prefers at most two minutes).
+pub const LOGOUT_TOKEN_EXPIRES_IN: u64 = 120;
+
 /// How long the refresh token of the previous generation still returns its successor, seconds:
 /// time enough for a lost answer to be asked for again.
 pub const REFRESH_GRACE_IN: u64 = 10;
