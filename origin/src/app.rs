@@ -18,6 +18,8 @@ use shared::seal::SealKey;
 use shared::secret::{MacKey, Sha256Digest};
 use shared::time::UnixTime;
 
+use tokio::sync::Notify;
+
 use crate::config::Config;
 use crate::directory::{Directory, DirectoryError};
 use crate::keys::{KeyError, KeyRing, SigningFailed};
@@ -53,6 +55,8 @@ pub struct App {
     pub seen_requests: SeenRequests,
     /// Places in status lists for access tokens to come.
     pub statuses: Arc<Statuses>,
+    /// Wakes whoever sends notices: some were put.
+    pub notices_put: Notify,
     /// Ties forms to sessions.
     pub form_key: MacKey,
     /// Checks passwords.
@@ -75,6 +79,13 @@ impl fmt::Display for Unavailable {
 }
 
 impl std::error::Error for Unavailable {}
+
+impl Unavailable {
+    /// Says what is away.
+    pub fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self(cause.into())
+    }
+}
 
 impl From<StoreError> for Unavailable {
     fn from(error: StoreError) -> Self {
@@ -139,6 +150,7 @@ impl App {
             edge_keys: EdgeKeys::derive(edge_secret, second.map(|it| it.0.as_bytes())),
             seen_requests: SeenRequests::default(),
             require_edge: config.require_edge,
+            notices_put: Notify::new(),
             form_key: MacKey::derive(secret, "cadence form"),
             passwords: PasswordPool::new(),
             cors_origins: config.cors_origins.clone(),

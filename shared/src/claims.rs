@@ -9,7 +9,7 @@ use crate::jwk::Alg;
 use crate::jwt::Verified;
 use crate::limits::{ACCESS_TOKEN_EXPIRES_IN, CLOCK_SKEW};
 use crate::scope::Scope;
-use crate::secret::{Sha256Digest, base64url};
+use crate::secret::{Sha256Digest, base64url, base64url_decode};
 use crate::status_list::{Status, StatusIndex};
 use crate::time::UnixTime;
 use crate::token::Jti;
@@ -141,6 +141,13 @@ impl SessionId {
         Self(base64url(&digest.finalize()[..16]))
     }
 
+    /// Reads a name that this server gave: 22 base64url characters.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_one = base64url_decode(text).is_some_and(|bytes| bytes.len() == 16);
+        is_one.then(|| Self(text.to_owned()))
+    }
+
     /// Returns the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -170,6 +177,9 @@ pub struct IdTokenClaims {
     /// Left half of the access token's SHA-256.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at_hash: Option<String>,
+    /// The login session (OpenID Connect Back-Channel Logout 1.0 §2.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sid: Option<SessionId>,
 }
 
 /// Computes `at_hash`: the left half of the access token's hash, by the hash function of the ID
@@ -261,6 +271,10 @@ mod tests {
         assert_eq!(sid, SessionId::of_session(&one));
         assert_ne!(sid, SessionId::of_session(&other));
         assert_eq!(sid.as_str().len(), 22);
+        assert_eq!(SessionId::parse(sid.as_str()), Some(sid.clone()));
+        for bad in ["", "x", &one.to_base64url(), &format!("{} ", sid.as_str())] {
+            assert_eq!(SessionId::parse(bad), None, "{bad}");
+        }
         assert!(!one.to_base64url().contains(sid.as_str()));
         assert_ne!(sid.as_str(), &Sha256Digest::of(one.as_bytes()).to_base64url()[..22]);
     }

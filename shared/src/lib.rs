@@ -6,6 +6,7 @@
 //! in as arguments.
 
 pub mod authorize;
+pub mod backchannel_logout_uri;
 pub mod bearer;
 pub mod claims;
 pub mod client;

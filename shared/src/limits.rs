@@ -33,6 +33,14 @@ pub const LOGIN_SESSION_IDLE_IN: u64 = 8 * 3_600;
 /// How long a login session lives at most, seconds (7 days).
 pub const LOGIN_SESSION_EXPIRES_IN: u64 = 7 * 86_400;
 
+/// How long a client that does not answer is told of a logout again and again, seconds (24 hours):
+/// longer than a night without anybody who could mend it.
+pub const LOGOUT_NOTICE_EXPIRES_IN: u64 = 86_400;
+
+/// Longest `User-Agent` that is kept with a login session, bytes: the rest of a longer one tells
+/// nothing more.
+pub const USER_AGENT_LEN: usize = 256;
+
 /// How far two clocks may differ, seconds (FAPI 2.0 Security Profile §5.3.2.1 accepts 10).
 pub const CLOCK_SKEW: u64 = 10;
 

@@ -120,7 +120,7 @@ pub async fn race_of_reservations_has_no_overlap(store: &AnyStore) {
 }
 
 /// Lets `racers` run at the same time and returns what they returned.
-async fn race<F>(racers: u64, racer: impl Fn(u64) -> F) -> Vec<F::Output>
+pub async fn race<F>(racers: u64, racer: impl Fn(u64) -> F) -> Vec<F::Output>
 where
     F: Future<Output: Send> + Send + 'static,
 {
