@@ -18,6 +18,8 @@ use shared::seal::SealKey;
 use shared::secret::{MacKey, Sha256Digest};
 use shared::time::UnixTime;
 
+use tokio::sync::Notify;
+
 use crate::config::Config;
 use crate::directory::{Directory, DirectoryError};
 use crate::keys::{KeyError, KeyRing, SigningFailed};
@@ -53,6 +55,8 @@ pub struct App {
     pub seen_requests: SeenRequests,
     /// Places in status lists for access tokens to come.
     pub statuses: Arc<Statuses>,
+    /// Wakes whoever sends notices: some were put.
+    pub notices_put: Notify,
     /// Ties forms to sessions.
     pub form_key: MacKey,
     /// Checks passwords.
@@ -68,13 +72,6 @@ pub struct App {
 #[derive(Debug)]
 pub struct Unavailable(Box<dyn std::error::Error + Send + Sync>);
 
-impl Unavailable {
-    /// Says what is away.
-    pub fn of(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self(cause.into())
-    }
-}
-
 impl fmt::Display for Unavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -83,27 +80,34 @@ impl fmt::Display for Unavailable {
 
 impl std::error::Error for Unavailable {}
 
+impl Unavailable {
+    /// Says what is away.
+    pub fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self(cause.into())
+    }
+}
+
 impl From<StoreError> for Unavailable {
     fn from(error: StoreError) -> Self {
-        Self::of(error)
+        Self::new(error)
     }
 }
 
 impl From<DirectoryError> for Unavailable {
     fn from(error: DirectoryError) -> Self {
-        Self::of(error)
+        Self::new(error)
     }
 }
 
 impl From<SigningFailed> for Unavailable {
     fn from(error: SigningFailed) -> Self {
-        Self::of(error)
+        Self::new(error)
     }
 }
 
 impl From<Overloaded> for Unavailable {
     fn from(_: Overloaded) -> Self {
-        Self::of("too many passwords wait to be checked")
+        Self::new("too many passwords wait to be checked")
     }
 }
 
@@ -146,6 +150,7 @@ impl App {
             edge_keys: EdgeKeys::derive(edge_secret, second.map(|it| it.0.as_bytes())),
             seen_requests: SeenRequests::default(),
             require_edge: config.require_edge,
+            notices_put: Notify::new(),
             form_key: MacKey::derive(secret, "cadence form"),
             passwords: PasswordPool::new(),
             cors_origins: config.cors_origins.clone(),

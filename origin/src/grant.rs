@@ -89,6 +89,8 @@ pub(crate) mod tests {
             redirect_uris: vec![RedirectUri::parse("https://app.example/cb").unwrap()],
             post_logout_redirect_uris: vec![],
             initiate_login_uri: None,
+            backchannel_logout_uri: None,
+            backchannel_logout_session_required: false,
             scope: Scope::parse("openid profile email").unwrap(),
             pkce: PkceRule::Required,
             first_party: false,

@@ -1,19 +1,21 @@
 //! The only place where a token is minted.
 
 use serde::Serialize;
-use shared::claims::{AccessTokenClaims, Audience, IdTokenClaims, at_hash};
+use shared::claims::{AccessTokenClaims, Audience, IdTokenClaims, SessionId, at_hash};
 use shared::client::Client;
 use shared::issuer::Issuer;
 use shared::jwk::Alg;
 use shared::jwt::Typ;
-use shared::limits::ID_TOKEN_EXPIRES_IN;
+use shared::limits::{ID_TOKEN_EXPIRES_IN, LOGOUT_TOKEN_EXPIRES_IN};
+use shared::logout_token::LogoutTokenClaims;
 use shared::scope::Scope;
+use shared::secret::base64url;
 use shared::status_list::Status;
 use shared::time::UnixTime;
 use shared::token::RefreshToken;
 
 use crate::keys::{KeyRing, SigningFailed};
-use crate::store::{AccessRow, GrantRecord};
+use crate::store::{AccessRow, GrantRecord, LogoutNotice};
 
 /// A token response (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3).
 #[derive(Debug, Serialize)]
@@ -45,6 +47,8 @@ pub struct Issuance<'a> {
     pub refresh_token: Option<&'a RefreshToken>,
     /// The authorization request's `nonce`.
     pub nonce: Option<String>,
+    /// The login session, where a code tells it.
+    pub sid: Option<SessionId>,
 }
 
 /// Claims with the times of their JWT.
@@ -57,6 +61,26 @@ pub struct WithTimes<T> {
     pub iat: UnixTime,
     /// Its end.
     pub exp: UnixTime,
+}
+
+/// Mints a logout token by the client's ID token algorithm (OpenID Connect Back-Channel Logout 1.0
+/// §2.4): it says that the session of `notice` has ended. `jti` is new each time.
+///
+/// # Errors
+/// [`SigningFailed`].
+pub fn logout_token(
+    keys: &KeyRing,
+    issuer: &Issuer,
+    client: &Client,
+    notice: &LogoutNotice,
+    jti: &[u8; 16],
+    now: UnixTime,
+) -> Result<String, SigningFailed> {
+    let LogoutNotice { user_id, sid, .. } = notice;
+    let (sub, sid, jti) = (user_id.0.clone(), sid.clone(), base64url(jti));
+    let claims = LogoutTokenClaims::new(issuer, client.client_id.as_str(), sub, sid, jti);
+    let claims = WithTimes { claims, iat: now, exp: now.plus(LOGOUT_TOKEN_EXPIRES_IN) };
+    keys.sign(client.id_token_signed_response_alg, Typ::LogoutToken, &claims, now)
 }
 
 /// Mints the tokens of one token response: an access token (RFC 9068, ES256) and, when the scope
@@ -73,7 +97,7 @@ pub fn tokens(
     issuance: Issuance<'_>,
     now: UnixTime,
 ) -> Result<TokenResponse, SigningFailed> {
-    let Issuance { grant, access, scope, refresh_token, nonce } = issuance;
+    let Issuance { grant, access, scope, refresh_token, nonce, sid } = issuance;
     let mut audiences = vec![issuer.as_str().to_owned()];
     audiences.extend(client.audience.iter().cloned());
     let claims = AccessTokenClaims {
@@ -98,6 +122,7 @@ pub fn tokens(
             auth_time: grant.auth_time,
             nonce,
             at_hash: Some(at_hash(alg, &access_token)),
+            sid,
         };
         let id_claims = WithTimes { claims, iat: now, exp: now.plus(ID_TOKEN_EXPIRES_IN) };
         Some(keys.sign(alg, Typ::IdToken, &id_claims, now)?)

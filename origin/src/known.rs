@@ -88,14 +88,20 @@ impl Known {
         Ok(Some(record).filter(|_| valid))
     }
 
-    /// Lists the clients that are not disabled.
+    /// Lists the clients that are not disabled, without what is the origin's own business: where
+    /// they are told of logouts.
     ///
     /// # Errors
     /// [`DirectoryError`].
     pub async fn clients(&self) -> Result<Vec<Client>, DirectoryError> {
         let records = self.directory.list_clients().await?;
         let enabled = records.into_iter().filter(|record| record.disabled_at.is_none());
-        Ok(enabled.map(|record| record.client).collect())
+        let told = |client| Client {
+            backchannel_logout_uri: None,
+            backchannel_logout_session_required: false,
+            ..client
+        };
+        Ok(enabled.map(|record| told(record.client)).collect())
     }
 
     /// Lists the browser origins of all clients.

@@ -6,6 +6,7 @@
 //! randomness.
 
 pub mod app;
+pub mod backchannel;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -16,6 +17,7 @@ pub mod issue;
 pub mod keys;
 pub mod known;
 pub mod login;
+pub mod logout;
 pub mod password;
 pub mod seen_requests;
 pub mod server_secret;

@@ -8,8 +8,9 @@
 //!
 //! | key | type | fields | TTL |
 //! |---|---|---|---|
-//! | `cadence:session:{digest}` | hash | `user_id`, `auth_time`, `expires_at`, `idle_expires_at` | to `idle_expires_at` |
-//! | `cadence:session-grants:{digest}` | set | grant ids begun under the session | absolute end of the session |
+//! | `cadence:session:{digest}` | hash | `user_id`, `auth_time`, `used_at`, `expires_at`, `idle_expires_at`, `user_agent`, `address` (both as at the login) | to `idle_expires_at` |
+//! | `cadence:session-grants:{digest}` | set | what was begun under the session: grant id, `client_id`, `sid` and `user_id`, with a space between | absolute end of the session |
+//! | `cadence:user-sessions:<digest>` | zset | digests of a user's sessions, by their absolute ends | absolute end of the last one |
 //! | `cadence:transaction:<digest>` | string | `1`: the sign-in was completed | end of the transaction |
 //! | `cadence:code:{grant_id}` | hash | `digest`, `binding`, `client_id`, `user_id`, `scope`, `nonce`, `auth_time`, `session`, `expires_at` | 60 s |
 //! | `cadence:grant:{grant_id}` | hash | `client_id`, `user_id`, `scope`, `auth_time`, `code` (digest of the redeemed code), `generation`, `current`, `previous` (digests of refresh tokens; `previous` goes when something of the current generation is seen), `rotated_at`, `numbers` (access tokens so far), `oldest` (the first of them that may be alive), `expires_at`, `idle_expires_at`, `revoked_at` | to `idle_expires_at` |
@@ -18,6 +19,8 @@
 //! | `cadence:status-list:{status}:<list>` | string | one bit per access token, the first one in the lowest bit of the first byte; 1: revoked | the same |
 //! | `cadence:bff:{digest}` | hash | `user_id`, `client_id`, `grant_id`, `auth_time`, `sealed` (the tokens, sealed for the handle), `renew_at`, `version` (renewals so far), `renewal`, `renewal_expires_at` (one that is under way, or was and did not come back), `expires_at`, `idle_expires_at` | to `idle_expires_at` |
 //! | `cadence:bff-owner:<digest>` | set | digests of the sessions of a user, or under a login session | absolute end of the last one |
+//! | `cadence:notices:{notices}` | zset | digests of the notices that clients are yet to be sent, by the second in which each is due | end of the last one |
+//! | `cadence:notice:{notices}:<digest>` | hash | `client_id`, `user_id`, `sid`, `attempt` (how often it was taken), `leased_until` (while somebody sends it), `expires_at` | to `expires_at` |
 //! | `cadence:attempts:<digest>` | hash | `count`, `expires_at` | the login window |
 //!
 //! Every row also lives [`ROW_LEEWAY`] longer. `expires_at` is the absolute end;
@@ -26,7 +29,7 @@
 //!
 //! Every digest is SHA-256, so no secret can be read from a dump. The braces are Redis Cluster
 //! hash tags: all rows of one grant lie in one slot, so one script reaches them, and likewise the
-//! two of one session, and all status lists. The jti rows are an allow-list: no row, not active.
+//! two of one session, all status lists, and all notices. The jti rows are an allow-list: no row, not active.
 //! So are the status lists: a token whose list is gone is refused. A store that comes back empty
 //! logs people out; it never revives a token. No jti row is deleted before its end, so among the
 //! numbers of a grant one whose row is gone has ended.
@@ -35,6 +38,9 @@
 //! the grant dies, then its tokens' statuses are set. When the second step fails, the caller is
 //! told so, and asking again repeats both: by whatever way it was revoked, a grant that is revoked
 //! already has its statuses set once more. In SQLite both steps are one transaction.
+//!
+//! A user's sessions are listed in a slot of their own, after the session is written: what is listed
+//! and not there has ended, and is taken off the list by whoever sees it.
 //!
 //! [`STATUS_LIST_KEPT_IN`]: shared::limits::STATUS_LIST_KEPT_IN
 
@@ -47,8 +53,12 @@ pub mod bff;
 )]
 pub mod contract;
 pub mod embedded;
+pub mod notices;
 pub mod redis;
+pub mod sessions;
 pub(crate) mod sqlite_file;
+
+use std::net::IpAddr;
 
 use async_trait::async_trait;
 use shared::client::ClientId;
@@ -60,6 +70,8 @@ use shared::time::UnixTime;
 use shared::token::{GrantId, Jti};
 
 pub use self::bff::{BffGrant, BffOpened, BffOwner, BffRenewal, BffSessionRecord, BffVersion};
+pub use self::notices::{LogoutNotice, TakenNotice};
+pub use self::sessions::{SessionGrant, UserSession};
 
 /// The `sub` of a user: opaque, never an e-mail address, never reused.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -99,6 +111,12 @@ pub struct SessionRecord {
     pub auth_time: UnixTime,
     /// Absolute end.
     pub expires_at: UnixTime,
+    /// The `User-Agent` of the login, at most [`USER_AGENT_LEN`] bytes.
+    ///
+    /// [`USER_AGENT_LEN`]: shared::limits::USER_AGENT_LEN
+    pub user_agent: Option<String>,
+    /// The address of the login, where it is known.
+    pub address: Option<IpAddr>,
 }
 
 /// An authorization code that was sent and not yet redeemed.
@@ -190,6 +208,8 @@ pub enum Redeemed {
         nonce: Option<String>,
         /// The first access token.
         access: AccessRow,
+        /// Digest of the login session under which the code was issued.
+        session: Sha256Digest,
     },
     /// It was redeemed before by this same client: everything of its grant is now revoked, as by
     /// [`Store::revoke_grant`].
@@ -413,7 +433,7 @@ pub trait Store: Send + Sync {
     ///
     /// Idempotent: asked again before the session's absolute end, it returns them again, so that
     /// a logout whose answer was lost can be repeated.
-    async fn take_session(&self, digest: &Sha256Digest) -> Result<Vec<GrantId>, StoreError>;
+    async fn take_session(&self, digest: &Sha256Digest) -> Result<Vec<SessionGrant>, StoreError>;
 
     /// Marks a sign-in transaction as completed.
     async fn spend_transaction(
@@ -433,7 +453,7 @@ pub trait Store: Send + Sync {
     async fn link_grants(
         &self,
         session: &Sha256Digest,
-        grants: &[GrantId],
+        grants: &[SessionGrant],
         now: UnixTime,
     ) -> Result<(), StoreError>;
 
@@ -578,6 +598,48 @@ pub trait Store: Send + Sync {
 
     /// Ends a session of the backend-for-frontend. Idempotent. Does NOT revoke its grant.
     async fn end_bff_session(&self, digest: &Sha256Digest) -> Result<(), StoreError>;
+    /// Finds the grants that were begun under a session, live or ended, until its absolute end.
+    /// Changes nothing.
+    async fn find_session_grants(
+        &self,
+        session: &Sha256Digest,
+    ) -> Result<Vec<SessionGrant>, StoreError>;
+
+    /// Finds a user's live sessions, in no order. Does NOT move their idle ends.
+    async fn find_user_sessions(
+        &self,
+        user_id: &UserId,
+        now: UnixTime,
+    ) -> Result<Vec<UserSession>, StoreError>;
+
+    /// Remembers that clients are to be told, each once for each session, from `due_at` on. A
+    /// notice that waits already becomes due no later than `due_at`; one that is being sent at
+    /// this moment stays as it is.
+    async fn put_notices(
+        &self,
+        notices: &[LogoutNotice],
+        due_at: UnixTime,
+        now: UnixTime,
+    ) -> Result<(), StoreError>;
+
+    /// Takes up to `limit` notices that are due, the longest due first, for whoever sends them:
+    /// nobody else is given them until `leased_until`. Then, if they were neither finished nor put
+    /// off, they are due again.
+    async fn take_due_notices(
+        &self,
+        limit: u32,
+        leased_until: UnixTime,
+        now: UnixTime,
+    ) -> Result<Vec<TakenNotice>, StoreError>;
+
+    /// Forgets a notice that was taken: its client has been told, or never will be. Does nothing
+    /// when it was taken again meanwhile.
+    async fn finish_notice(&self, taken: &TakenNotice) -> Result<(), StoreError>;
+
+    /// Puts a notice that was taken off until `due_at`. Does nothing when it was taken again
+    /// meanwhile.
+    async fn put_off_notice(&self, taken: &TakenNotice, due_at: UnixTime)
+    -> Result<(), StoreError>;
 
     /// Asks whether the store answers.
     async fn ping(&self) -> Result<(), StoreError>;

@@ -8,6 +8,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::claims::SessionId;
 use crate::edge_keys::Overlapping;
 use crate::seal::SealKey;
 use crate::secret::{MacKey, Sha256Digest, base64url, base64url_decode, same_bytes};
@@ -103,7 +104,7 @@ pub struct BeginSession {
     pub refresh_token: String,
     /// The ID token's `sid`: the login session under which its tokens were issued.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub sid: Option<String>,
+    pub sid: Option<SessionId>,
 }
 
 /// A question for a session.
@@ -150,7 +151,7 @@ pub struct EndSessions {
     pub sub: Option<String>,
     /// The login session.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub sid: Option<String>,
+    pub sid: Option<SessionId>,
     /// The logout token's identifier: each works once.
     pub jti: String,
     /// The logout token's end.

@@ -10,7 +10,7 @@ use crate::jwk::Alg;
 use crate::jwt::Verified;
 use crate::limits::{ACCESS_TOKEN_EXPIRES_IN, CLOCK_SKEW};
 use crate::scope::Scope;
-use crate::secret::base64url;
+use crate::secret::{Sha256Digest, base64url, base64url_decode};
 use crate::status_list::{Status, StatusIndex};
 use crate::time::UnixTime;
 use crate::token::Jti;
@@ -124,6 +124,38 @@ impl AccessToken {
     }
 }
 
+/// A `sid`: names a login session to clients, and tells nothing else about it.
+///
+/// One session has one name, the same for all clients. That of this server is 22 base64url
+/// characters; of another provider it may be any text.
+///
+/// Source: OpenID Connect Back-Channel Logout 1.0 §2.1 and §2.4.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SessionId(String);
+
+impl SessionId {
+    /// Names the session with this digest: neither the digest nor the cookie can be told from it.
+    #[must_use]
+    pub fn of_session(session: &Sha256Digest) -> Self {
+        let digest = Sha256::new().chain_update(b"cadence sid\0").chain_update(session.as_bytes());
+        Self(base64url(&digest.finalize()[..16]))
+    }
+
+    /// Reads a name that this server gave: 22 base64url characters.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_one = base64url_decode(text).is_some_and(|bytes| bytes.len() == 16);
+        is_one.then(|| Self(text.to_owned()))
+    }
+
+    /// Returns the name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// The claims of an ID token but for `exp` and `iat`.
 ///
 /// Source: OpenID Connect Core §2 and §3.1.3.6.
@@ -146,6 +178,9 @@ pub struct IdTokenClaims {
     /// Left half of the access token's SHA-256.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at_hash: Option<String>,
+    /// The login session (OpenID Connect Back-Channel Logout 1.0 §2.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sid: Option<SessionId>,
 }
 
 /// An ID token that a client may believe.
@@ -273,6 +308,21 @@ mod tests {
             change(&mut token);
             assert_eq!(validate(token, NOW), Err(OAuthError::invalid_token()), "case {case}");
         }
+    }
+
+    #[test]
+    fn a_session_has_one_name_that_is_not_its_digest() {
+        let (one, other) = (Sha256Digest::of(b"one"), Sha256Digest::of(b"other"));
+        let sid = SessionId::of_session(&one);
+        assert_eq!(sid, SessionId::of_session(&one));
+        assert_ne!(sid, SessionId::of_session(&other));
+        assert_eq!(sid.as_str().len(), 22);
+        assert_eq!(SessionId::parse(sid.as_str()), Some(sid.clone()));
+        for bad in ["", "x", &one.to_base64url(), &format!("{} ", sid.as_str())] {
+            assert_eq!(SessionId::parse(bad), None, "{bad}");
+        }
+        assert!(!one.to_base64url().contains(sid.as_str()));
+        assert_ne!(sid.as_str(), &Sha256Digest::of(one.as_bytes()).to_base64url()[..22]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::backchannel_logout_uri::BackchannelLogoutUri;
 use crate::error::{ErrorCode, OAuthError};
 use crate::jwk::Alg;
 use crate::limits::CLIENT_ID_LEN;
@@ -146,6 +147,13 @@ pub struct Client {
     /// Where a sign-in begins anew, for users who have lost theirs (OpenID Connect Core §4).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initiate_login_uri: Option<RedirectUri>,
+    /// Where it is told that a login session has ended (OpenID Connect Back-Channel Logout 1.0
+    /// §2.2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backchannel_logout_uri: Option<BackchannelLogoutUri>,
+    /// Whether a logout token must say which session has ended. Those of this server always do.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub backchannel_logout_session_required: bool,
     /// All that it may ask for.
     pub scope: Scope,
     /// Whether PKCE is required.
@@ -163,6 +171,11 @@ pub struct Client {
     /// The algorithm of its ID tokens.
     #[serde(default)]
     pub id_token_signed_response_alg: Alg,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// Why a client cannot be registered: a sentence that names the rule.
@@ -234,6 +247,10 @@ impl Client {
                 "pkce is never optional for a public client",
             ),
             (
+                self.backchannel_logout_uri.is_some() || !self.backchannel_logout_session_required,
+                "backchannel_logout_session_required goes with a backchannel_logout_uri",
+            ),
+            (
                 self.audience.iter().all(|audience| !audience.is_empty() && audience.len() <= 256),
                 "an audience has 1 to 256 bytes",
             ),
@@ -259,6 +276,8 @@ pub(crate) mod tests {
             redirect_uris: vec![RedirectUri::parse("https://app.example/cb").unwrap()],
             post_logout_redirect_uris: vec![],
             initiate_login_uri: None,
+            backchannel_logout_uri: None,
+            backchannel_logout_session_required: false,
             scope: Scope::parse("openid profile email").unwrap(),
             pkce: PkceRule::Required,
             first_party: false,
@@ -283,6 +302,8 @@ pub(crate) mod tests {
         assert!(Client { redirect_uris: vec![], ..web() }.validate().is_err());
         assert!(Client { grant_types: vec![], ..web() }.validate().is_err());
         assert!(Client { client_name: " ".into(), ..web() }.validate().is_err());
+        let nowhere = Client { backchannel_logout_session_required: true, ..web() };
+        assert!(nowhere.validate().is_err());
         let lax = Client {
             token_endpoint_auth_method: AuthMethod::None,
             pkce: PkceRule::Optional,

@@ -26,6 +26,8 @@ pub enum Typ {
     IdToken,
     /// `statuslist+jwt`, a status list (draft-ietf-oauth-status-list §5.1).
     StatusList,
+    /// `logout+jwt`, a logout token (OpenID Connect Back-Channel Logout 1.0 §2.4).
+    LogoutToken,
 }
 
 impl Typ {
@@ -36,13 +38,14 @@ impl Typ {
             Self::AccessToken => "at+jwt",
             Self::IdToken => "JWT",
             Self::StatusList => "statuslist+jwt",
+            Self::LogoutToken => "logout+jwt",
         }
     }
 
     /// Returns how long a JWT of this type may be, bytes.
     const fn longest(self) -> usize {
         match self {
-            Self::AccessToken | Self::IdToken => JWT_LEN,
+            Self::AccessToken | Self::IdToken | Self::LogoutToken => JWT_LEN,
             Self::StatusList => STATUS_LIST_JWT_LEN,
         }
     }
@@ -87,7 +90,7 @@ struct Rest {
 }
 
 /// Tells that a member is there, whatever its value, `null` included.
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+pub(crate) fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     serde::de::IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 

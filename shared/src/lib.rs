@@ -7,6 +7,7 @@
 
 pub mod authorization_response;
 pub mod authorize;
+pub mod backchannel_logout_uri;
 pub mod bearer;
 pub mod bff;
 pub mod claims;
@@ -25,6 +26,7 @@ pub mod jwk;
 pub mod jwt;
 pub mod limits;
 pub mod logout;
+pub mod logout_token;
 pub mod metadata;
 pub mod network;
 pub mod page;

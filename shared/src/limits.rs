@@ -13,6 +13,10 @@ pub const ACCESS_TOKEN_EXPIRES_IN: u64 = 300;
 /// Life of an ID token, seconds: it is read once, at the end of the sign-in.
 pub const ID_TOKEN_EXPIRES_IN: u64 = 300;
 
+/// Life of a logout token, seconds: each attempt to deliver one makes a new one (OpenID Connect
+/// Back-Channel Logout 1.0 §2.4 prefers at most two minutes).
+pub const LOGOUT_TOKEN_EXPIRES_IN: u64 = 120;
+
 /// How long the refresh token of the previous generation still returns its successor, seconds:
 /// time enough for a lost answer to be asked for again.
 pub const REFRESH_GRACE_IN: u64 = 10;
@@ -44,6 +48,13 @@ pub const BFF_RENEWED_BEFORE_IN: u64 = 60;
 /// How long one renewal of a session's tokens may take before another one may begin, seconds: more
 /// than the origin lets a request take, less than [`REFRESH_GRACE_IN`].
 pub const BFF_RENEWAL_IN: u64 = 4;
+/// How long a client that does not answer is told of a logout again and again, seconds (24 hours):
+/// longer than a night without anybody who could mend it.
+pub const LOGOUT_NOTICE_EXPIRES_IN: u64 = 86_400;
+
+/// Longest `User-Agent` that is kept with a login session, bytes: the rest of a longer one tells
+/// nothing more.
+pub const USER_AGENT_LEN: usize = 256;
 
 /// How far two clocks may differ, seconds (FAPI 2.0 Security Profile §5.3.2.1 accepts 10).
 pub const CLOCK_SKEW: u64 = 10;

@@ -13,7 +13,8 @@ pub const SCOPES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
 ///
 /// Nothing is advertised that is refused.
 ///
-/// Source: OpenID Connect Discovery §3, RFC 8414 §2, RFC 9207 §3, RP-Initiated Logout §2.1.
+/// Source: OpenID Connect Discovery §3, RFC 8414 §2, RFC 9207 §3, RP-Initiated Logout §2.1,
+/// Back-Channel Logout §2.1.
 #[derive(Clone, Debug, Serialize)]
 #[expect(clippy::struct_excessive_bools, reason = "the document has a member for each")]
 pub struct ProviderMetadata {
@@ -36,7 +37,9 @@ pub struct ProviderMetadata {
     introspection_endpoint_auth_methods_supported: [&'static str; 2],
     code_challenge_methods_supported: [&'static str; 1],
     prompt_values_supported: [&'static str; 4],
-    claims_supported: [&'static str; 11],
+    claims_supported: [&'static str; 12],
+    backchannel_logout_supported: bool,
+    backchannel_logout_session_supported: bool,
     authorization_response_iss_parameter_supported: bool,
     claims_parameter_supported: bool,
     request_parameter_supported: bool,
@@ -88,10 +91,13 @@ impl ProviderMetadata {
                 "auth_time",
                 "nonce",
                 "at_hash",
+                "sid",
                 "name",
                 "preferred_username",
                 "email",
             ],
+            backchannel_logout_supported: true,
+            backchannel_logout_session_supported: true,
             authorization_response_iss_parameter_supported: true,
             claims_parameter_supported: false,
             request_parameter_supported: false,

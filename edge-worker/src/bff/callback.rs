@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use shared::authorization_response::AuthorizationResponse;
 use shared::bff::{BEGIN, BeginSession, COOKIE, OpenedSession, SessionHandle};
-use shared::claims::IdToken;
+use shared::claims::{IdToken, SessionId};
 use shared::client_auth;
 use shared::endpoint::Endpoint;
 use shared::error::ErrorCode;
@@ -116,7 +116,7 @@ async fn redeem(
     bff: &Bff,
     sign_in: &SignIn,
     code: &str,
-) -> Result<Result<(TokenResponse, Option<String>), NoTokens>, Refusal> {
+) -> Result<Result<(TokenResponse, Option<SessionId>), NoTokens>, Refusal> {
     let redirect_uri = edge.config.issuer.url(CALLBACK);
     let form = form::encode([
         ("grant_type", "authorization_code"),
@@ -148,7 +148,7 @@ async fn redeem(
     };
     let (issuer, nonce) = (&edge.config.issuer, &sign_in.nonce);
     match IdToken::validate(verified, issuer, &bff.client_id, nonce, incoming.now) {
-        Ok(_) => Ok(Ok((tokens, None))),
+        Ok(id_token) => Ok(Ok((tokens, id_token.claims.sid))),
         Err(_) => Ok(Err(NoTokens)),
     }
 }

@@ -1,8 +1,10 @@
 //! `POST /bff/logout`, and `POST /bff/backchannel-logout`.
 
-use shared::bff::{COOKIE, END, EndSession};
+use shared::bff::{COOKIE, END, END_ALL, EndSession, EndSessions};
 use shared::error::OAuthError;
 use shared::form::Params;
+use shared::jwt::{Typ, UntrustedJwt};
+use shared::logout_token::{LoggedOut, LogoutToken};
 use shared::sign_in::SESSION_COOKIE;
 
 use super::{guard, sessions};
@@ -11,6 +13,7 @@ use crate::answer::{Answer, Refusal};
 use crate::config::Bff;
 use crate::incoming::Incoming;
 use crate::origin::{self, Ask};
+use crate::snapshot::{self, NotVerified};
 
 /// Ends the session of the browser, and the login session that it began with at the authorization
 /// server, unless the query says `local=true`. The refresh token and all that came of it is revoked.
@@ -58,9 +61,31 @@ pub(super) async fn answer(edge: &Edge, incoming: &Incoming, bff: &Bff) -> Resul
 ///
 /// Source: OpenID Connect Back-Channel Logout §2.5–2.8.
 pub(super) async fn backchannel(
-    _edge: &Edge,
-    _incoming: &Incoming,
-    _bff: &Bff,
+    edge: &Edge,
+    incoming: &Incoming,
+    bff: &Bff,
 ) -> Result<Answer, Refusal> {
-    Err(OAuthError::not_found().into())
+    const REFUSED: OAuthError = OAuthError::invalid_request("the logout token is not good");
+    let form = incoming.form()?;
+    let text = form.one("logout_token").map_err(OAuthError::from)?.ok_or(REFUSED)?;
+    let jwt = UntrustedJwt::parse(text, Typ::LogoutToken).map_err(|_| REFUSED)?;
+    let verified = match snapshot::signed_by_issuer(edge, &jwt).await {
+        Ok(verified) => verified,
+        Err(NotVerified::Refused) => return Err(REFUSED.into()),
+        Err(NotVerified::Unknown(refusal)) => return Err(refusal),
+    };
+    let issuer = &edge.config.issuer;
+    let token = LogoutToken::validate(verified, issuer, bff.client_id.as_str(), incoming.now)
+        .map_err(OAuthError::from)?;
+    let (sub, sid) = match token.logged_out {
+        LoggedOut::Session { sid, sub } => (sub, Some(sid)),
+        LoggedOut::User { sub } => (Some(sub), None),
+    };
+    let end = EndSessions { sub, sid, jti: token.jti, expires_at: token.expires_at };
+    let told = origin::ask(&edge.config, incoming, &Ask::json(END_ALL, &end)).await?;
+    match told.status {
+        204 => Ok(Answer::empty(200)),
+        400 => Err(REFUSED.into()),
+        _ => Err(Refusal::Unavailable),
+    }
 }

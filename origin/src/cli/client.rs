@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
+use shared::backchannel_logout_uri::BackchannelLogoutUri;
 use shared::client::{self, AuthMethod, ClientId, GrantType, PkceRule};
 use shared::cors::WebOrigin;
 use shared::jwk::Alg;
@@ -62,6 +63,12 @@ pub struct Create {
     /// Where a sign-in begins anew, for users who have lost theirs.
     #[arg(long)]
     initiate_login_uri: Option<String>,
+    /// Where the client is told that a login session has ended.
+    #[arg(long)]
+    backchannel_logout_uri: Option<String>,
+    /// The client needs to be told which session; it always is.
+    #[arg(long, requires = "backchannel_logout_uri")]
+    backchannel_logout_session_required: bool,
     /// All that it may ask for.
     #[arg(long, default_value = "openid profile email offline_access")]
     scope: String,
@@ -123,6 +130,7 @@ impl Client {
                     "client_name",
                     "token_endpoint_auth_method",
                     "grant_types",
+                    "backchannel_logout_uri",
                     "disabled_at",
                 ];
                 output.list(&rows, &columns);
@@ -174,6 +182,13 @@ impl Create {
             redirect_uris: uris(self.redirect_uris)?,
             post_logout_redirect_uris: uris(self.post_logout_redirect_uris)?,
             initiate_login_uri: uris(self.initiate_login_uri.into_iter().collect())?.pop(),
+            backchannel_logout_uri: self
+                .backchannel_logout_uri
+                .map(|uri| {
+                    BackchannelLogoutUri::parse(&uri).map_err(|error| format!("{uri}: {error}"))
+                })
+                .transpose()?,
+            backchannel_logout_session_required: self.backchannel_logout_session_required,
             scope: Scope::parse(&self.scope)?,
             pkce: if self.pkce_optional { PkceRule::Optional } else { PkceRule::Required },
             first_party: self.first_party,

@@ -17,7 +17,7 @@ use crate::http::{self, admin, listen};
 use crate::store::Store;
 use crate::store::embedded::Embedded;
 use crate::store::redis::Redis;
-use crate::{clock, server_secret};
+use crate::{backchannel, clock, server_secret};
 
 /// How often the signing keys are read again: another process may have rotated them.
 const RELOAD_EVERY: Duration = Duration::from_secs(5);
@@ -53,8 +53,9 @@ pub async fn serve(config: &Config) -> Result<(), CommandError> {
     );
     let admin = admin::router(app.clone(), metrics);
     tokio::join!(
-        listen::serve(public, http::router(app), ending.clone()),
-        listen::serve(private, admin, ending),
+        listen::serve(public, http::router(app.clone()), ending.clone()),
+        listen::serve(private, admin, ending.clone()),
+        backchannel::run(app, ending),
     );
     tracing::info!("ended");
     Ok(())

@@ -220,6 +220,8 @@ fn client(id: &str) -> ClientRecord {
             redirect_uris: vec![RedirectUri::parse("https://app.example/cb?a=%20").unwrap()],
             post_logout_redirect_uris: vec![],
             initiate_login_uri: None,
+            backchannel_logout_uri: None,
+            backchannel_logout_session_required: false,
             scope: scope("openid profile email"),
             pkce: PkceRule::Required,
             first_party: true,

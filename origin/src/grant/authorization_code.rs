@@ -1,5 +1,6 @@
 //! The authorization code grant (RFC 6749 §4.1.3, RFC 7636 §4.5).
 
+use shared::claims::SessionId;
 use shared::client::{Client, GrantType};
 use shared::edge_keys::TokenKeys;
 use shared::limits::{ACCESS_TOKEN_EXPIRES_IN, CODE_EXPIRES_IN, GRANT_EXPIRES_IN, REFRESH_IDLE_IN};
@@ -58,13 +59,28 @@ pub fn late(client: &Client, proven: &ProvenCode, now: UnixTime) -> Option<LateC
     })
 }
 
+/// What a code has begun.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Begun {
+    /// The grant.
+    pub grant: GrantRecord,
+    /// The first access token.
+    pub access: AccessRow,
+    /// The authorization request's `nonce`.
+    pub nonce: Option<String>,
+    /// The login session under which the code was issued.
+    pub sid: SessionId,
+}
+
 /// Reads what the store says became of the code.
 ///
 /// # Errors
 /// [`Denied::CodeReplayed`], [`Denied::CodeMismatched`], [`Denied::CodeMissing`].
-pub fn judge(redeemed: Redeemed) -> Result<(GrantRecord, AccessRow, Option<String>), Denied> {
+pub fn judge(redeemed: Redeemed) -> Result<Begun, Denied> {
     match redeemed {
-        Redeemed::Once { grant, nonce, access } => Ok((grant, access, nonce)),
+        Redeemed::Once { grant, nonce, access, session } => {
+            Ok(Begun { grant, access, nonce, sid: SessionId::of_session(&session) })
+        }
         Redeemed::Replayed => Err(Denied::CodeReplayed),
         Redeemed::Mismatched => Err(Denied::CodeMismatched),
         Redeemed::Missing => Err(Denied::CodeMissing),

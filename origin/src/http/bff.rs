@@ -24,10 +24,11 @@ use shared::token::RefreshToken;
 
 use super::answer::{self, HttpError};
 use super::arrival::Incoming;
-use super::{logout, protected, token, userinfo};
+use super::{protected, token, userinfo};
 use crate::app::{App, Unavailable};
 use crate::clock;
 use crate::issue::TokenResponse;
+use crate::logout::{self, Outliving};
 use crate::store::{
     BffGrant, BffOpened, BffOwner, BffRenewal, BffSessionRecord, BffVersion, Once, UserId,
 };
@@ -116,7 +117,7 @@ pub async fn end(State(app): State<Arc<App>>, incoming: Incoming) -> Result<Resp
         let found = app.store.find_session(&login, incoming.now).await?;
         // One that is over already may have left grants behind when its logout was cut short.
         if found.is_none_or(|found| found.user_id == user_id) {
-            logout::end(&app, &incoming, &login, Some(&user_id.0)).await?;
+            logout::end(&app, &login, Some(&user_id.0), Outliving::Offline, incoming.now).await?;
         }
     }
     end_one(&app, &incoming, &handle.digest()).await?;
@@ -166,9 +167,9 @@ fn handle(app: &App, text: &str) -> Result<SessionHandle, OAuthError> {
 }
 
 fn seal(handle: &SessionHandle, tokens: &Tokens) -> Result<String, HttpError> {
-    let json = serde_json::to_vec(tokens).map_err(|error| Unavailable::of(error))?;
+    let json = serde_json::to_vec(tokens).map_err(Unavailable::new)?;
     let sealed = handle.seal_key().seal(clock::random(), handle.digest().as_bytes(), &json);
-    Ok(sealed.ok_or_else(|| Unavailable::of("the tokens of a session cannot be sealed"))?)
+    Ok(sealed.ok_or_else(|| Unavailable::new("the tokens of a session cannot be sealed"))?)
 }
 
 fn unseal(handle: &SessionHandle, session: &BffSessionRecord) -> Option<Tokens> {
@@ -212,7 +213,7 @@ async fn opened(
             }
         }
     }
-    Err(Unavailable::of("somebody else\u{2019}s renewal took too long").into())
+    Err(Unavailable::new("somebody else\u{2019}s renewal took too long").into())
 }
 
 /// Renews the tokens of a session; ends it when nothing will ever come of its refresh token.

@@ -3,25 +3,25 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::header::RETRY_AFTER;
+use axum::http::header::{RETRY_AFTER, USER_AGENT};
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use shared::endpoint::Endpoint;
 use shared::interaction::Interaction;
-use shared::limits::{CLOCK_SKEW, LOGIN_SESSION_EXPIRES_IN};
+use shared::limits::{CLOCK_SKEW, LOGIN_SESSION_EXPIRES_IN, USER_AGENT_LEN};
 use shared::page::LoginProblem;
 use shared::secret::{Sha256Digest, base64url};
 use shared::sign_in::{LoginForm, SESSION_COOKIE};
-use shared::token::GrantId;
+use shared::time::UnixTime;
 
 use super::answer::{self, HttpError};
 use super::arrival::Incoming;
-use super::logout;
 use super::sign_in::{self, NotSigningIn, SignIn};
 use crate::app::App;
 use crate::clock;
 use crate::login::{self, Login};
-use crate::store::{SessionRecord, UserId};
+use crate::logout::{self, Outliving};
+use crate::store::{SessionGrant, SessionRecord, UserId};
 
 /// Shows the login page of a transaction; or takes its form, logs the user in and goes on.
 pub async fn login(State(app): State<Arc<App>>, incoming: Incoming) -> Response {
@@ -78,6 +78,8 @@ async fn submitted(app: &App, incoming: &Incoming) -> Result<Response, NotSignin
         // The request may have begun at an edge whose clock is ahead: this login came after it.
         auth_time: now.max(sign_in.opened.transaction.started_at.min(now.plus(CLOCK_SKEW))),
         expires_at: now.plus(LOGIN_SESSION_EXPIRES_IN),
+        user_agent: user_agent(incoming),
+        address: incoming.client_address,
     };
     app.store.put_session(&session, now).await.map_err(HttpError::from)?;
     if let Err(error) = replace_session(app, incoming, &session).await {
@@ -93,6 +95,16 @@ async fn submitted(app: &App, incoming: &Incoming) -> Result<Response, NotSignin
     };
     let cookie = app.cookies.set(SESSION_COOKIE, &handle, None);
     Ok(answer::with_cookies(response, [cookie]))
+}
+
+/// Reads what the browser calls itself, cut to what is kept: text without control characters.
+fn user_agent(incoming: &Incoming) -> Option<String> {
+    let bytes = incoming.headers.get(USER_AGENT)?.as_bytes();
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(USER_AGENT_LEN)]);
+    let mut text: String = text.chars().filter(|c| !c.is_control()).collect();
+    // What was not UTF-8 was replaced by something longer.
+    text.truncate(text.floor_char_boundary(USER_AGENT_LEN));
+    Some(text).filter(|text| !text.is_empty())
 }
 
 /// Takes the next step with the new session.
@@ -130,34 +142,40 @@ async fn replace_session(
     session: &SessionRecord,
 ) -> Result<(), HttpError> {
     let Some(old) = sign_in::session_digest(app, incoming) else { return Ok(()) };
-    let before = app.store.find_session(&old, incoming.now).await?;
+    let now = incoming.now;
+    let before = app.store.find_session(&old, now).await?;
     let same_user = before.map(|before| before.user_id == session.user_id);
     if same_user == Some(false) {
-        return logout::end(app, incoming, &old, None).await;
+        return Ok(logout::end(app, &old, None, Outliving::Offline, now).await?);
     }
     let mut grants = app.store.take_session(&old).await?;
     if same_user.is_none() {
-        // It is over, perhaps because a login before this one came as far as that and no further:
-        // each grant tells whose it is.
-        let (own, others) = divide(app, incoming, grants, &session.user_id).await?;
-        logout::revoke(app, incoming, &others, None).await?;
+        // It is over, perhaps because a login before this one came as far as that and no further.
+        let (own, others) = divide(app, grants, &session.user_id, now).await?;
+        logout::tell(app, &others, None, now).await?;
+        logout::revoke(app, &others, None, Outliving::Offline, now).await?;
         grants = own;
     }
-    Ok(app.store.link_grants(&session.digest, &grants, incoming.now).await?)
+    Ok(app.store.link_grants(&session.digest, &grants, now).await?)
 }
 
-/// Tells the live grants of a user from all others, dead ones included.
+/// Tells a user's grants from all others. Where it is not said whose one is, a live one tells
+/// itself, and a dead one is among the others.
 async fn divide(
     app: &App,
-    incoming: &Incoming,
-    grants: Vec<GrantId>,
+    grants: Vec<SessionGrant>,
     user_id: &UserId,
-) -> Result<(Vec<GrantId>, Vec<GrantId>), HttpError> {
+    now: UnixTime,
+) -> Result<(Vec<SessionGrant>, Vec<SessionGrant>), HttpError> {
     let (mut own, mut others) = (Vec::new(), Vec::new());
-    for grant_id in grants {
-        let grant = app.store.find_grant(&grant_id, incoming.now).await?;
-        let is_own = grant.is_some_and(|grant| grant.user_id == *user_id);
-        if is_own { own.push(grant_id) } else { others.push(grant_id) }
+    for grant in grants {
+        let is_own = if let Some(notice) = &grant.notice {
+            notice.user_id == *user_id
+        } else {
+            let found = app.store.find_grant(&grant.grant_id, now).await?;
+            found.is_some_and(|found| found.user_id == *user_id)
+        };
+        if is_own { own.push(grant) } else { others.push(grant) }
     }
     Ok((own, others))
 }

@@ -14,14 +14,15 @@ use shared::logout::LogoutRequest;
 use shared::page::{FormTarget, LogoutPage, SignedOutPage};
 use shared::secret::{Sha256Digest, base64url, same_bytes};
 use shared::sign_in::SESSION_COOKIE;
-use shared::token::GrantId;
 
 use super::answer::{self, HttpError};
 use super::arrival::Incoming;
 use super::sign_in;
 use crate::app::App;
+use crate::logout::{self, Outliving};
 
-/// Ends the login session, and the grants that were begun under it without `offline_access`.
+/// Ends the login session, and the grants that were begun under it without `offline_access`; tells
+/// the clients that the user has signed in to under it ([`logout::end`]).
 ///
 /// With an ID token of the session's own user as hint, at once; otherwise the user is asked, so
 /// that no other site can end a session. Then the user is sent to the client's registered URI, if
@@ -50,7 +51,8 @@ async fn answered(app: &App, incoming: &Incoming) -> Result<Response, HttpError>
         (_, None) => false,
     };
     if expected || confirmed(app, incoming, &params, &digest)? {
-        end(app, incoming, &digest, user.filter(|_| expected).as_deref()).await?;
+        let user = user.filter(|_| expected);
+        logout::end(app, &digest, user.as_deref(), Outliving::Offline, incoming.now).await?;
         return Ok(signed_out(app, &request, client.as_ref()));
     }
     Ok(ask(app, &request, client.as_ref(), &digest))
@@ -101,45 +103,6 @@ fn confirmed(
     } else {
         Err(OAuthError::new(ErrorCode::AccessDenied, "the form does not belong to this session"))
     }
-}
-
-/// Ends a session and the grants that were begun under it without `offline_access`; with `user`,
-/// that user's alone.
-///
-/// # Errors
-/// Unavailable; the same call goes on where this one stopped.
-pub async fn end(
-    app: &App,
-    incoming: &Incoming,
-    session: &Sha256Digest,
-    user: Option<&str>,
-) -> Result<(), HttpError> {
-    let grants = app.store.take_session(session).await?;
-    revoke(app, incoming, &grants, user).await
-}
-
-/// Revokes the grants that were begun without `offline_access`; with `user`, that user's alone.
-/// Those that are dead are revoked again, as their revocation may have failed half way.
-///
-/// # Errors
-/// Unavailable; the same call goes on where this one stopped.
-pub async fn revoke(
-    app: &App,
-    incoming: &Incoming,
-    grants: &[GrantId],
-    user: Option<&str>,
-) -> Result<(), HttpError> {
-    for grant_id in grants {
-        let grant = app.store.find_grant(grant_id, incoming.now).await?;
-        let stays = grant.is_some_and(|grant| {
-            grant.scope.contains("offline_access")
-                || user.is_some_and(|user| user != grant.user_id.0)
-        });
-        if !stays {
-            app.store.revoke_grant(grant_id, incoming.now).await?;
-        }
-    }
-    Ok(())
 }
 
 fn signed_out(app: &App, request: &LogoutRequest, client: Option<&Client>) -> Response {

@@ -16,7 +16,8 @@ use super::client;
 use crate::app::App;
 use crate::clock;
 use crate::directory::ClientRecord;
-use crate::grant::{Denied, authorization_code, password, refresh_token};
+use crate::grant::authorization_code::{self, Begun};
+use crate::grant::{Denied, password, refresh_token};
 use crate::issue::{self, Issuance, TokenResponse};
 use crate::login::{Login, login};
 use crate::store::{GrantRecord, StoreError};
@@ -112,7 +113,7 @@ async fn by_code(
     let (redemption, refresh_token) =
         authorization_code::present(keys, client, code, clock::random(), status, now);
     let redeemed = app.store.redeem_code(&redemption, now).await?;
-    let (grant, access, nonce) = authorization_code::judge(redeemed)?;
+    let Begun { grant, access, nonce, sid } = authorization_code::judge(redeemed)?;
     check_user(app, incoming, &grant).await?;
     let issuance = Issuance {
         grant: &grant,
@@ -120,6 +121,7 @@ async fn by_code(
         scope: &grant.scope.intersection(&client.scope),
         refresh_token: refresh_token.as_ref(),
         nonce,
+        sid: Some(sid),
     };
     Ok(issue::tokens(&app.keys.load(), &app.issuer, client, issuance, now)?)
 }
@@ -152,6 +154,7 @@ pub async fn by_refresh_token(
         scope: &scope.as_ref().unwrap_or(&grant.scope).intersection(&client.scope),
         refresh_token: Some(&successor),
         nonce: None,
+        sid: None,
     };
     Ok(issue::tokens(&app.keys.load(), &app.issuer, client, issuance, now)?)
 }
@@ -184,6 +187,7 @@ async fn by_password(
         scope: &new.grant.scope,
         refresh_token: refresh_token.as_ref(),
         nonce: None,
+        sid: None,
     };
     Ok(issue::tokens(&app.keys.load(), &app.issuer, client, issuance, now)?)
 }

@@ -1,5 +1,6 @@
 //! Sessions of browsers at the backend-for-frontend, as both back ends keep them.
 
+use shared::claims::SessionId;
 use shared::client::ClientId;
 use shared::secret::Sha256Digest;
 use shared::time::UnixTime;
@@ -68,8 +69,8 @@ pub enum BffOpened {
 pub enum BffOwner {
     /// The user.
     User(UserId),
-    /// The login session, by its `sid`.
-    LoginSession(String),
+    /// The login session.
+    LoginSession(SessionId),
 }
 
 impl BffOwner {
@@ -79,7 +80,7 @@ impl BffOwner {
         Sha256Digest::of(
             match self {
                 Self::User(user) => format!("user {user}"),
-                Self::LoginSession(sid) => format!("login session {sid}"),
+                Self::LoginSession(sid) => format!("login session {}", sid.as_str()),
             }
             .as_bytes(),
         )

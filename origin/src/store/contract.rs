@@ -4,16 +4,23 @@
 //! all of them can run on one store, one after the other or together.
 
 mod bff;
+mod notices;
 mod races;
 mod refresh;
 mod revocation;
+mod sessions;
 mod sign_in;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use shared::claims::SessionId;
 use shared::client::ClientId;
-use shared::limits::{LOGIN_SESSION_IDLE_IN, REFRESH_GRACE_IN, STATUS_BLOCK_LEN, STATUS_LIST_LEN};
+use shared::limits::{
+    LOGIN_SESSION_IDLE_IN, LOGOUT_NOTICE_EXPIRES_IN, REFRESH_GRACE_IN, STATUS_BLOCK_LEN,
+    STATUS_LIST_LEN,
+};
 use shared::scope::Scope;
 use shared::secret::Sha256Digest;
 use shared::status_list::{Bits, StatusIndex, StatusList, StatusListId};
@@ -23,8 +30,9 @@ use tokio::task::JoinSet;
 
 use super::{
     AccessRow, Attempt, BffGrant, BffOpened, BffOwner, BffRenewal, BffSessionRecord, BffVersion,
-    CodeRecord, CodeRedemption, GrantRecord, LateCode, NewGrant, Once, Redeemed, RefreshRotation,
-    Rotated, SessionRecord, StatusBlock, Store, StoreError, UserId,
+    CodeRecord, CodeRedemption, GrantRecord, LateCode, LogoutNotice, NewGrant, Once, Redeemed,
+    RefreshRotation, Rotated, SessionGrant, SessionRecord, StatusBlock, Store, StoreError,
+    TakenNotice, UserId, UserSession,
 };
 
 /// Runs a macro with the name of every function of the contract.
@@ -91,6 +99,18 @@ macro_rules! for_each_promise {
             bff_renewal_that_was_yielded_is_resumed_at_once
             bff_renewal_of_an_ended_session_changes_nothing
             store_answers
+            sessions_of_a_user_are_found_and_no_others
+            session_of_a_user_is_found_as_it_was_put
+            sessions_of_a_user_that_have_ended_are_not_found
+            grants_that_go_over_keep_the_name_of_their_session
+            notice_is_taken_when_it_is_due
+            notice_is_taken_by_nobody_else_while_it_is_leased
+            notice_that_is_finished_is_gone
+            notice_that_is_put_off_is_due_again
+            notice_that_was_taken_again_is_not_changed_by_the_first
+            notice_waits_once_for_each_session_and_client
+            notices_are_taken_a_few_at_a_time_the_longest_due_first
+            notice_ends
             race_of_codes_has_one_winner_and_then_none
             race_of_refreshes_has_one_successor
             race_of_rotation_and_revocation_leaves_nothing_alive
@@ -99,15 +119,20 @@ macro_rules! for_each_promise {
             race_of_transactions_has_one_first
             race_of_reservations_has_no_overlap
             race_of_bff_renewals_has_one_winner
+            race_of_senders_gives_each_notice_to_one
+            race_of_putters_leaves_one_notice
+            race_of_logins_and_looks_loses_no_session
         }
     };
 }
 pub(crate) use for_each_promise;
 
 pub use self::bff::*;
+pub use self::notices::*;
 pub use self::races::*;
 pub use self::refresh::*;
 pub use self::revocation::*;
+pub use self::sessions::*;
 pub use self::sign_in::*;
 
 /// Begins every text whose digest a store is given: it must not be found in any store.
@@ -266,6 +291,8 @@ pub async fn put_session(store: &AnyStore, expires_in: u64) -> SessionRecord {
         user_id: UserId("alice".to_owned()),
         auth_time: NOW.minus(5),
         expires_at: NOW.plus(expires_in),
+        user_agent: Some("Mozilla/5.0 (X11; Linux x86_64)".to_owned()),
+        address: Some(IpAddr::from([192, 0, 2, 7])),
     };
     store.put_session(&session, NOW).await.unwrap();
     session

@@ -5,6 +5,8 @@
 mod bff;
 mod columns;
 mod grants;
+mod notices;
+mod sessions;
 mod statuses;
 #[cfg(test)]
 mod tests;
@@ -12,10 +14,8 @@ mod tests;
 use std::path::Path;
 
 use async_trait::async_trait;
-use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, Sqlite, Transaction};
 
-use shared::limits::LOGIN_SESSION_IDLE_IN;
 use shared::secret::Sha256Digest;
 use shared::status_list::StatusListId;
 use shared::time::UnixTime;
@@ -28,8 +28,9 @@ use self::grants::{GrantRow, begin_grant, put_access, revoke};
 use super::sqlite_file::{BEGIN_WRITE, SqliteFile};
 use super::{
     AccessRow, Attempt, BffGrant, BffOpened, BffOwner, BffRenewal, BffSessionRecord, BffVersion,
-    CodeRecord, CodeRedemption, Ends, GrantRecord, LateCode, NewGrant, Once, Presented, ROW_LEEWAY,
-    Redeemed, RefreshRotation, Rotated, SessionRecord, StatusBlock, Store, StoreError, UserId,
+    CodeRecord, CodeRedemption, Ends, GrantRecord, LateCode, LogoutNotice, NewGrant, Once,
+    Presented, ROW_LEEWAY, Redeemed, RefreshRotation, Rotated, SessionGrant, SessionRecord,
+    StatusBlock, Store, StoreError, TakenNotice, UserId, UserSession,
 };
 
 /// Rows of one kind that one transaction of [`Embedded::sweep`] deletes at most, so that no
@@ -58,7 +59,7 @@ impl Embedded {
     /// # Errors
     /// When the database cannot be written.
     pub async fn sweep(&self, now: UnixTime) -> Result<(), StoreError> {
-        const ENDED: [&str; 10] = [
+        const ENDED: [&str; 11] = [
             "DELETE FROM access_tokens WHERE (grant_id, number) IN \
              (SELECT grant_id, number FROM access_tokens WHERE expires_at < ? LIMIT ?)",
             "DELETE FROM codes WHERE grant_id IN \
@@ -79,6 +80,8 @@ impl Embedded {
              (SELECT digest FROM bff_sessions WHERE idle_expires_at < ? LIMIT ?)",
             "DELETE FROM bff_owners WHERE (owner, session) IN \
              (SELECT owner, session FROM bff_owners WHERE expires_at < ? LIMIT ?)",
+            "DELETE FROM notices WHERE digest IN \
+             (SELECT digest FROM notices WHERE expires_at < ? LIMIT ?)",
         ];
         let ended_at = integer(now.minus(ROW_LEEWAY).as_secs())?;
         for statement in ENDED {
@@ -98,26 +101,10 @@ impl Embedded {
     }
 }
 
-/// Remembers a grant under a session, if that is live.
-const LINK_GRANT: &str = "INSERT OR REPLACE INTO session_grants (session, grant_id, expires_at) \
-     SELECT digest, ?, expires_at FROM sessions WHERE digest = ? AND idle_expires_at > ?";
-
 #[async_trait]
 impl Store for Embedded {
     async fn put_session(&self, session: &SessionRecord, now: UnixTime) -> Result<(), StoreError> {
-        let idle_expires_at = session.expires_at.min(now.plus(LOGIN_SESSION_IDLE_IN));
-        sqlx::query(
-            "INSERT OR REPLACE INTO sessions \
-             (digest, user_id, auth_time, expires_at, idle_expires_at) VALUES (?, ?, ?, ?, ?)",
-        )
-        .bind(bytes(&session.digest))
-        .bind(&session.user_id.0)
-        .bind(seconds(session.auth_time)?)
-        .bind(seconds(session.expires_at)?)
-        .bind(seconds(idle_expires_at)?)
-        .execute(&self.file.writer)
-        .await?;
-        Ok(())
+        sessions::put(&mut *self.file.writer.acquire().await?, session, now).await
     }
 
     async fn find_session(
@@ -125,41 +112,18 @@ impl Store for Embedded {
         digest: &Sha256Digest,
         now: UnixTime,
     ) -> Result<Option<SessionRecord>, StoreError> {
-        let row = sqlx::query(
-            "UPDATE sessions SET idle_expires_at = min(expires_at, ?) \
-             WHERE digest = ? AND idle_expires_at > ? RETURNING user_id, auth_time, expires_at",
-        )
-        .bind(seconds(now.plus(LOGIN_SESSION_IDLE_IN))?)
-        .bind(bytes(digest))
-        .bind(seconds(now)?)
-        .fetch_optional(&self.file.writer)
-        .await?;
-        let Some(row) = row else {
-            return Ok(None);
-        };
-        Ok(Some(SessionRecord {
-            digest: *digest,
-            user_id: UserId(row.try_get("user_id")?),
-            auth_time: read_time(&row, "auth_time")?,
-            expires_at: read_time(&row, "expires_at")?,
-        }))
+        sessions::use_once(&mut *self.file.writer.acquire().await?, digest, now).await
     }
 
-    async fn take_session(&self, digest: &Sha256Digest) -> Result<Vec<GrantId>, StoreError> {
+    async fn take_session(&self, digest: &Sha256Digest) -> Result<Vec<SessionGrant>, StoreError> {
         let mut transaction = self.begin().await?;
-        let rows = sqlx::query("SELECT grant_id FROM session_grants WHERE session = ?")
-            .bind(bytes(digest))
-            .fetch_all(&mut *transaction)
-            .await?;
+        let grants = sessions::find_grants(&mut transaction, digest).await?;
         sqlx::query("DELETE FROM sessions WHERE digest = ?")
             .bind(bytes(digest))
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
-        let grant = |row: &SqliteRow| {
-            GrantId::parse(row.try_get("grant_id")?).ok_or_else(|| unreadable("grant_id"))
-        };
-        rows.iter().map(grant).collect()
+        Ok(grants)
     }
 
     async fn spend_transaction(
@@ -181,13 +145,8 @@ impl Store for Embedded {
     async fn put_code(&self, code: &CodeRecord, now: UnixTime) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         let grant_id = code.grant_id.to_string();
-        let remembered = sqlx::query(LINK_GRANT)
-            .bind(&grant_id)
-            .bind(bytes(&code.session))
-            .bind(seconds(now)?)
-            .execute(&mut *transaction)
-            .await?;
-        if remembered.rows_affected() == 0 {
+        let grant = SessionGrant::of(code);
+        if !sessions::link(&mut transaction, &code.session, &grant, now).await? {
             return Ok(());
         }
         sqlx::query(
@@ -212,17 +171,12 @@ impl Store for Embedded {
     async fn link_grants(
         &self,
         session: &Sha256Digest,
-        grants: &[GrantId],
+        grants: &[SessionGrant],
         now: UnixTime,
     ) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
-        for grant_id in grants {
-            sqlx::query(LINK_GRANT)
-                .bind(grant_id.to_string())
-                .bind(bytes(session))
-                .bind(seconds(now)?)
-                .execute(&mut *transaction)
-                .await?;
+        for grant in grants {
+            sessions::link(&mut transaction, session, grant, now).await?;
         }
         Ok(transaction.commit().await?)
     }
@@ -248,7 +202,7 @@ impl Store for Embedded {
 
         let row = sqlx::query(
             "DELETE FROM codes WHERE grant_id = ? AND digest = ? AND expires_at > ? \
-             RETURNING binding, client_id, user_id, scope, nonce, auth_time",
+             RETURNING binding, client_id, user_id, scope, nonce, auth_time, session",
         )
         .bind(grant_id.to_string())
         .bind(bytes(digest))
@@ -287,8 +241,9 @@ impl Store for Embedded {
         };
         begin_grant(&mut transaction, &grant, Some(digest), refresh, &ends, &access, now).await?;
         let nonce = row.try_get("nonce")?;
+        let session = read_digest(&row, "session")?.ok_or_else(|| unreadable("session"))?;
         transaction.commit().await?;
-        Ok(Redeemed::Once { grant, nonce, access })
+        Ok(Redeemed::Once { grant, nonce, access, session })
     }
 
     async fn put_grant(&self, new: &NewGrant, now: UnixTime) -> Result<AccessRow, StoreError> {
@@ -609,6 +564,58 @@ impl Store for Embedded {
 
     async fn end_bff_session(&self, digest: &Sha256Digest) -> Result<(), StoreError> {
         bff::end(&mut *self.file.writer.acquire().await?, digest).await
+    }
+
+    async fn find_session_grants(
+        &self,
+        session: &Sha256Digest,
+    ) -> Result<Vec<SessionGrant>, StoreError> {
+        sessions::find_grants(&mut *self.file.readers.acquire().await?, session).await
+    }
+
+    async fn find_user_sessions(
+        &self,
+        user_id: &UserId,
+        now: UnixTime,
+    ) -> Result<Vec<UserSession>, StoreError> {
+        sessions::find(&mut *self.file.readers.acquire().await?, user_id, now).await
+    }
+
+    async fn put_notices(
+        &self,
+        notices: &[LogoutNotice],
+        due_at: UnixTime,
+        now: UnixTime,
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        notices::put(&mut transaction, notices, due_at, now).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn take_due_notices(
+        &self,
+        limit: u32,
+        leased_until: UnixTime,
+        now: UnixTime,
+    ) -> Result<Vec<TakenNotice>, StoreError> {
+        // Asked every second, and the answer is almost always none: the writer is left alone then.
+        if !notices::is_any_due(&mut *self.file.readers.acquire().await?, now).await? {
+            return Ok(Vec::new());
+        }
+        let mut writer = self.file.writer.acquire().await?;
+        notices::take_due(&mut writer, limit, leased_until, now).await
+    }
+
+    async fn finish_notice(&self, taken: &TakenNotice) -> Result<(), StoreError> {
+        notices::finish(&mut *self.file.writer.acquire().await?, taken).await
+    }
+
+    async fn put_off_notice(
+        &self,
+        taken: &TakenNotice,
+        due_at: UnixTime,
+    ) -> Result<(), StoreError> {
+        notices::put_off(&mut *self.file.writer.acquire().await?, taken, due_at).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

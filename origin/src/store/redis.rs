@@ -7,8 +7,10 @@
 mod bff;
 mod keys;
 mod link;
+mod notices;
 mod reply;
 mod script;
+mod sessions;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -29,8 +31,9 @@ use shared::token::{GrantId, Jti};
 
 use super::{
     AccessRow, Attempt, BffGrant, BffOpened, BffOwner, BffRenewal, BffSessionRecord, BffVersion,
-    CodeRecord, CodeRedemption, Ends, GrantRecord, LateCode, NewGrant, Once, ROW_LEEWAY, Redeemed,
-    RefreshRotation, Rotated, SessionRecord, StatusBlock, Store, StoreError, UserId,
+    CodeRecord, CodeRedemption, Ends, GrantRecord, LateCode, LogoutNotice, NewGrant, Once,
+    ROW_LEEWAY, Redeemed, RefreshRotation, Rotated, SessionGrant, SessionRecord, StatusBlock,
+    Store, StoreError, TakenNotice, UserId, UserSession,
 };
 
 use self::keys::{
@@ -147,14 +150,14 @@ impl Redis {
     async fn add_session_grants(
         &self,
         session: &Sha256Digest,
-        grants: &[GrantId],
+        grants: &[SessionGrant],
         now: UnixTime,
     ) -> Result<bool, StoreError> {
         let keys = [&*session_key(session), &*session_grants_key(session)];
         self.run(&ADD_SESSION_GRANTS, &keys, |command| {
             command.arg(now.as_secs()).arg(ROW_LEEWAY);
             for grant in grants {
-                command.arg(grant.to_string());
+                command.arg(grant.to_text());
             }
         })
         .await
@@ -200,15 +203,7 @@ impl Redis {
 #[async_trait]
 impl Store for Redis {
     async fn put_session(&self, session: &SessionRecord, now: UnixTime) -> Result<(), StoreError> {
-        let idle_expires_at = session.expires_at.min(now.plus(LOGIN_SESSION_IDLE_IN));
-        self.run(&PUT_ROW, &[&session_key(&session.digest)], |command| {
-            command.arg(row_lives_in(idle_expires_at, now));
-            field(command, "user_id", &session.user_id.0);
-            field(command, "auth_time", session.auth_time.as_secs());
-            field(command, "expires_at", session.expires_at.as_secs());
-            field(command, "idle_expires_at", idle_expires_at.as_secs());
-        })
-        .await
+        sessions::put(self, session, now).await
     }
 
     async fn find_session(
@@ -231,13 +226,14 @@ impl Store for Redis {
             user_id: UserId(row.text()?),
             auth_time: row.time()?,
             expires_at: row.time()?,
+            user_agent: row.optional(),
+            address: row.address()?,
         }))
     }
 
-    async fn take_session(&self, digest: &Sha256Digest) -> Result<Vec<GrantId>, StoreError> {
+    async fn take_session(&self, digest: &Sha256Digest) -> Result<Vec<SessionGrant>, StoreError> {
         let keys = [&*session_key(digest), &*session_grants_key(digest)];
-        let grants: Vec<String> = self.run(&TAKE_SESSION, &keys, |_| ()).await?;
-        grants.iter().map(|text| GrantId::parse(text).ok_or_else(|| unreadable("grant"))).collect()
+        sessions::read_grants(&self.run::<Vec<String>>(&TAKE_SESSION, &keys, |_| ()).await?)
     }
 
     async fn spend_transaction(
@@ -274,7 +270,7 @@ impl Store for Redis {
                 }
             })
             .await?;
-        if self.add_session_grants(&code.session, &[code.grant_id], now).await? {
+        if self.add_session_grants(&code.session, &[SessionGrant::of(code)], now).await? {
             return Ok(());
         }
         self.ask(redis::cmd("DEL").arg(&code_key)).await
@@ -283,7 +279,7 @@ impl Store for Redis {
     async fn link_grants(
         &self,
         session: &Sha256Digest,
-        grants: &[GrantId],
+        grants: &[SessionGrant],
         now: UnixTime,
     ) -> Result<(), StoreError> {
         if grants.is_empty() {
@@ -327,6 +323,7 @@ impl Store for Redis {
                     auth_time: reply.time()?,
                     expires_at: ends.grant,
                 },
+                session: Sha256Digest::parse(&reply.text()?).ok_or_else(|| unreadable("digest"))?,
                 nonce: reply.optional(),
                 access: first_access(grant_id, &ends, redemption.status),
             }),
@@ -611,6 +608,53 @@ impl Store for Redis {
 
     async fn end_bff_session(&self, digest: &Sha256Digest) -> Result<(), StoreError> {
         self.ask(redis::cmd("DEL").arg(bff_session_key(digest))).await
+    }
+
+    async fn find_session_grants(
+        &self,
+        session: &Sha256Digest,
+    ) -> Result<Vec<SessionGrant>, StoreError> {
+        let mut command = redis::cmd("SMEMBERS");
+        command.arg(session_grants_key(session));
+        sessions::read_grants(&self.ask::<Vec<String>>(&command).await?)
+    }
+
+    async fn find_user_sessions(
+        &self,
+        user_id: &UserId,
+        now: UnixTime,
+    ) -> Result<Vec<UserSession>, StoreError> {
+        sessions::find(self, user_id, now).await
+    }
+
+    async fn put_notices(
+        &self,
+        notices: &[LogoutNotice],
+        due_at: UnixTime,
+        now: UnixTime,
+    ) -> Result<(), StoreError> {
+        notices::put(self, notices, due_at, now).await
+    }
+
+    async fn take_due_notices(
+        &self,
+        limit: u32,
+        leased_until: UnixTime,
+        now: UnixTime,
+    ) -> Result<Vec<TakenNotice>, StoreError> {
+        notices::take_due(self, limit, leased_until, now).await
+    }
+
+    async fn finish_notice(&self, taken: &TakenNotice) -> Result<(), StoreError> {
+        notices::finish(self, taken).await
+    }
+
+    async fn put_off_notice(
+        &self,
+        taken: &TakenNotice,
+        due_at: UnixTime,
+    ) -> Result<(), StoreError> {
+        notices::put_off(self, taken, due_at).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

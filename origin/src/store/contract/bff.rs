@@ -1,5 +1,6 @@
 //! Sessions of the backend-for-frontend.
 
+use shared::claims::SessionId;
 use shared::limits::{BFF_RENEWAL_IN, BFF_SESSION_IDLE_IN};
 
 use super::*;
@@ -55,7 +56,7 @@ pub async fn bff_session_is_found_until_its_absolute_end(store: &AnyStore) {
 pub async fn bff_session_is_listed_under_its_owners(store: &AnyStore) {
     let (one, two) = (bff_session(GRANT_IN), bff_session(GRANT_IN));
     let user = BffOwner::User(one.user_id.clone());
-    let sid = BffOwner::LoginSession(format!("sid of {}", one.grant_id));
+    let sid = BffOwner::LoginSession(SessionId::of_session(&one.digest));
     store.put_bff_session(&one, &[user.clone(), sid.clone()], NOW).await.unwrap();
     store.put_bff_session(&two, std::slice::from_ref(&user), NOW).await.unwrap();
     let mut listed = store.list_bff_sessions(&user).await.unwrap();
@@ -66,8 +67,8 @@ pub async fn bff_session_is_listed_under_its_owners(store: &AnyStore) {
     assert_eq!(store.list_bff_sessions(&sid).await.unwrap(), [one.digest]);
     let nobody = BffOwner::User(UserId(format!("nobody beside {}", one.grant_id)));
     assert_eq!(store.list_bff_sessions(&nobody).await.unwrap(), []);
-    let alike = BffOwner::LoginSession(one.user_id.0.clone());
-    assert_eq!(store.list_bff_sessions(&alike).await.unwrap(), [], "a user is no login session");
+    let other = BffOwner::LoginSession(SessionId::of_session(&two.digest));
+    assert_eq!(store.list_bff_sessions(&other).await.unwrap(), []);
 }
 
 pub async fn bff_session_that_has_ended_is_missing(store: &AnyStore) {

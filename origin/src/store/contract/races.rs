@@ -136,7 +136,7 @@ pub async fn race_of_bff_renewals_has_one_winner(store: &AnyStore) {
 }
 
 /// Lets `racers` run at the same time and returns what they returned.
-async fn race<F>(racers: u64, racer: impl Fn(u64) -> F) -> Vec<F::Output>
+pub async fn race<F>(racers: u64, racer: impl Fn(u64) -> F) -> Vec<F::Output>
 where
     F: Future<Output: Send> + Send + 'static,
 {

@@ -27,11 +27,21 @@ pub async fn session_that_is_taken_is_gone_and_names_its_grants(store: &AnyStore
     begun.begin(store).await;
     store.put_code(&pending.code(), NOW).await.unwrap();
 
-    let mut taken = store.take_session(&session.digest).await.unwrap();
     let mut expected = vec![begun.grant_id, pending.grant_id];
-    taken.sort_by_key(GrantId::to_string);
     expected.sort_by_key(GrantId::to_string);
+    let found = grant_ids(store.find_session_grants(&session.digest).await.unwrap());
+    assert_eq!(found, expected, "looked at before");
+    let taken = store.take_session(&session.digest).await.unwrap();
+    let sid = SessionId::of_session(&session.digest);
+    for grant in &taken {
+        let notice = grant.notice.clone().unwrap();
+        assert_eq!((notice.client_id, notice.user_id), (client("web"), session.user_id.clone()));
+        assert_eq!(notice.sid, sid);
+    }
+    let taken = grant_ids(taken);
     assert_eq!(taken, expected);
+    let found = grant_ids(store.find_session_grants(&session.digest).await.unwrap());
+    assert_eq!(found, expected, "and afterwards");
     assert_eq!(store.find_session(&session.digest, NOW).await.unwrap(), None);
     let again = store.take_session(&session.digest).await.unwrap();
     assert_eq!(again.len(), 2, "whoever lost the answer can ask again");
@@ -81,8 +91,8 @@ pub async fn code_begins_its_grant_once(store: &AnyStore) {
     store.put_code(&code, NOW).await.unwrap();
     let redeemed = store.redeem_code(&party.redemption(), NOW.plus(CODE_IN - 1)).await.unwrap();
     let access = party.first_access();
-    let (grant, nonce) = (party.grant(), code.nonce);
-    assert_eq!(redeemed, Redeemed::Once { grant: grant.clone(), nonce, access });
+    let (grant, nonce, session) = (party.grant(), code.nonce, party.session);
+    assert_eq!(redeemed, Redeemed::Once { grant: grant.clone(), nonce, access, session });
     assert_eq!(found_access(store, &party, 1, NOW).await, Some(grant));
 
     let plain = Party::new(store).await;
@@ -216,4 +226,11 @@ pub async fn attempts_are_forgotten(store: &AnyStore) {
 
 pub async fn store_answers(store: &AnyStore) {
     store.ping().await.unwrap();
+}
+
+/// The grants that a session knows, in order.
+fn grant_ids(grants: Vec<SessionGrant>) -> Vec<GrantId> {
+    let mut grant_ids: Vec<_> = grants.into_iter().map(|grant| grant.grant_id).collect();
+    grant_ids.sort_by_key(GrantId::to_string);
+    grant_ids
 }

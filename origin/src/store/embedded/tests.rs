@@ -78,6 +78,7 @@ async fn sweeping_deletes_what_has_ended_and_nothing_else() {
             "SELECT count(*) FROM transactions",
             "SELECT count(*) FROM attempts",
             "SELECT count(*) FROM status_lists",
+            "SELECT count(*) FROM notices",
         ] {
             let count: u32 =
                 sqlx::query_scalar(table).fetch_one(&store.file.readers).await.unwrap();
@@ -86,16 +87,18 @@ async fn sweeping_deletes_what_has_ended_and_nothing_else() {
         counts
     };
     contract::reserve(&any).await;
-    let all = [3 * SWEPT_AT_ONCE + 1, 1, 1, 2, 2, 1, 1, 1];
+    let grants = store.find_session_grants(&other.code().session).await.unwrap();
+    store.put_notices(&[grants[0].notice.clone().unwrap()], NOW, NOW).await.unwrap();
+    let all = [3 * SWEPT_AT_ONCE + 1, 1, 1, 2, 2, 1, 1, 1, 1];
     assert_eq!(counts().await, all);
     store.sweep(NOW.plus(60 + ROW_LEEWAY)).await.unwrap();
     assert_eq!(counts().await, all, "ended, but within the leeway");
     store.sweep(NOW.plus(61 + ROW_LEEWAY)).await.unwrap();
-    assert_eq!(counts().await, [all[0], 0, 1, 2, 2, 1, 1, 1]);
+    assert_eq!(counts().await, [all[0], 0, 1, 2, 2, 1, 1, 1, 1]);
     store.sweep(NOW.plus(1_000)).await.unwrap();
-    assert_eq!(counts().await, [0, 0, 1, 2, 2, 0, 0, 0]);
+    assert_eq!(counts().await, [0, 0, 1, 2, 2, 0, 0, 0, 1]);
     store.sweep(NOW.plus(100_000)).await.unwrap();
-    assert_eq!(counts().await, [0; 8]);
+    assert_eq!(counts().await, [0; 9]);
 }
 
 #[tokio::test]

@@ -5,12 +5,23 @@ use shared::secret::Sha256Digest;
 use shared::time::UnixTime;
 use shared::token::{GrantId, Jti};
 
-use crate::store::{BffOwner, ROW_LEEWAY};
+use crate::store::{BffOwner, ROW_LEEWAY, UserId};
 
 pub(super) const STATUS_LISTS_KEY: &str = "cadence:status-lists:{status}";
 
 /// The keys of status lists, up to their identifiers.
 pub(super) const STATUS_LIST_KEYS: &str = "cadence:status-list:{status}:";
+
+/// The notices that wait.
+pub(super) const NOTICES_KEY: &str = "cadence:notices:{notices}";
+
+/// The keys of notices, up to their digests.
+pub(super) const NOTICE_KEYS: &str = "cadence:notice:{notices}:";
+
+pub(super) fn user_sessions_key(user_id: &UserId) -> String {
+    let digest = Sha256Digest::of(user_id.0.as_bytes());
+    format!("cadence:user-sessions:{}", digest.to_base64url())
+}
 
 pub(super) fn session_key(digest: &Sha256Digest) -> String {
     format!("cadence:session:{{{}}}", digest.to_base64url())

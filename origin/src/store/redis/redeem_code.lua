@@ -14,9 +14,9 @@ if redis.call('EXISTS', grant_key) == 1 then
   return revoke({ 'replayed' })
 end
 
-local issued, bound_to, asker, user_id, scope, nonce, auth_time, expires_at =
+local issued, bound_to, asker, user_id, scope, nonce, auth_time, session, expires_at =
   unpack(redis.call('HMGET', code_key, 'digest', 'binding', 'client_id', 'user_id', 'scope',
-    'nonce', 'auth_time', 'expires_at'))
+    'nonce', 'auth_time', 'session', 'expires_at'))
 if issued ~= digest or tonumber(expires_at) <= now then return { 'missing' } end
 if bound_to ~= binding or asker ~= client_id then return { 'mismatched' } end
 
@@ -27,4 +27,4 @@ begin(
   { expires_at = ARGV[8], idle_expires_at = ARGV[9] },
   { expires_at = ARGV[10], list = ARGV[11], idx = ARGV[12] })
 redis.call('DEL', code_key)
-return { 'once', user_id, scope, auth_time, nonce }
+return { 'once', user_id, scope, auth_time, session, nonce }

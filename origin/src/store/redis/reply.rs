@@ -1,5 +1,7 @@
 //! What Redis answers, read.
 
+use std::net::IpAddr;
+
 use redis::RedisError;
 
 use shared::client::ClientId;
@@ -26,6 +28,11 @@ impl Reply {
 
     pub(super) fn time(&mut self) -> Result<UnixTime, StoreError> {
         self.number().map(UnixTime::from_secs)
+    }
+
+    pub(super) fn address(&mut self) -> Result<Option<IpAddr>, StoreError> {
+        let address = self.optional().map(|text| text.parse());
+        address.transpose().map_err(|_| unreadable("address"))
     }
 
     pub(super) fn scope(&mut self) -> Result<Scope, StoreError> {

@@ -1,0 +1,135 @@
+//! A user's sessions, and what was begun under each.
+
+use super::*;
+
+/// Puts a session of a user, begun at `now`.
+async fn put_session_of(
+    store: &AnyStore,
+    user_id: &UserId,
+    expires_in: u64,
+    now: UnixTime,
+) -> SessionRecord {
+    let session = SessionRecord {
+        digest: secret(&format!("session {}", unique())),
+        user_id: user_id.clone(),
+        auth_time: now,
+        expires_at: now.plus(expires_in),
+        user_agent: None,
+        address: None,
+    };
+    store.put_session(&session, now).await.unwrap();
+    session
+}
+
+fn new_user() -> UserId {
+    UserId(format!("user {}", unique()))
+}
+
+async fn find(store: &AnyStore, user_id: &UserId, now: UnixTime) -> Vec<Sha256Digest> {
+    let found = store.find_user_sessions(user_id, now).await.unwrap();
+    assert!(found.iter().all(|session| session.record.user_id == *user_id));
+    sorted(found.iter().map(UserSession::digest).collect())
+}
+
+fn sorted(mut digests: Vec<Sha256Digest>) -> Vec<Sha256Digest> {
+    digests.sort_by_key(Sha256Digest::to_base64url);
+    digests
+}
+
+pub async fn sessions_of_a_user_are_found_and_no_others(store: &AnyStore) {
+    let (alice, bob, nobody) = (new_user(), new_user(), new_user());
+    let one = put_session_of(store, &alice, GRANT_IN, NOW).await;
+    let other = put_session_of(store, &alice, GRANT_IN, NOW).await;
+    let bobs = put_session_of(store, &bob, GRANT_IN, NOW).await;
+    assert_eq!(find(store, &alice, NOW).await, sorted(vec![one.digest, other.digest]));
+    assert_eq!(find(store, &bob, NOW).await, [bobs.digest]);
+    assert_eq!(find(store, &nobody, NOW).await, []);
+    store.take_session(&one.digest).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(find(store, &alice, NOW).await, [other.digest]);
+    }
+    store.take_session(&other.digest).await.unwrap();
+    assert_eq!(find(store, &alice, NOW).await, []);
+    let again = put_session_of(store, &alice, GRANT_IN, NOW).await;
+    assert_eq!(find(store, &alice, NOW).await, [again.digest]);
+}
+
+pub async fn session_of_a_user_is_found_as_it_was_put(store: &AnyStore) {
+    let session = SessionRecord {
+        digest: secret(&format!("session {}", unique())),
+        user_id: new_user(),
+        auth_time: NOW.minus(5),
+        expires_at: NOW.plus(GRANT_IN),
+        user_agent: Some("<b>Mozilla</b> \u{1F600} '\"".to_owned()),
+        address: Some("2001:db8::7".parse().unwrap()),
+    };
+    store.put_session(&session, NOW).await.unwrap();
+    let found = async |now| store.find_user_sessions(&session.user_id, now).await.unwrap();
+    let expected = UserSession { record: session.clone(), used_at: NOW };
+    assert_eq!(found(NOW).await, [expected.clone()]);
+    assert_eq!(found(NOW.plus(100)).await, [expected], "looking is not using");
+    let used = store.find_session(&session.digest, NOW.plus(200)).await.unwrap();
+    assert_eq!(used, Some(session.clone()));
+    let [found] = found(NOW.plus(300)).await.try_into().unwrap();
+    assert_eq!((found.record, found.used_at), (session, NOW.plus(200)));
+}
+
+pub async fn sessions_of_a_user_that_have_ended_are_not_found(store: &AnyStore) {
+    let user = new_user();
+    let short = put_session_of(store, &user, 100, NOW).await;
+    let idle = put_session_of(store, &user, 10 * LOGIN_SESSION_IDLE_IN, NOW).await;
+    let both = sorted(vec![short.digest, idle.digest]);
+    assert_eq!(find(store, &user, NOW.plus(99)).await, both);
+    assert_eq!(find(store, &user, NOW.plus(100)).await, [idle.digest]);
+    assert_eq!(find(store, &user, NOW.plus(LOGIN_SESSION_IDLE_IN - 1)).await, [idle.digest]);
+    assert_eq!(find(store, &user, NOW.plus(LOGIN_SESSION_IDLE_IN)).await, []);
+    // It was looked at, which moves nothing.
+    assert_eq!(
+        store.find_session(&idle.digest, NOW.plus(LOGIN_SESSION_IDLE_IN)).await.unwrap(),
+        None
+    );
+}
+
+pub async fn grants_that_go_over_keep_the_name_of_their_session(store: &AnyStore) {
+    let (before, after) = (put_session(store, GRANT_IN).await, put_session(store, GRANT_IN).await);
+    let party = Party::under(&before);
+    party.begin(store).await;
+    let grants = store.take_session(&before.digest).await.unwrap();
+    store.link_grants(&after.digest, &grants, NOW).await.unwrap();
+    let over = store.find_session_grants(&after.digest).await.unwrap();
+    assert_eq!(over, grants);
+    let sid = over[0].notice.as_ref().map(|notice| &notice.sid);
+    assert_eq!(sid, Some(&SessionId::of_session(&before.digest)));
+    let bare = SessionGrant { grant_id: next_grant_id(), notice: None };
+    store.link_grants(&after.digest, std::slice::from_ref(&bare), NOW).await.unwrap();
+    let over = store.take_session(&after.digest).await.unwrap();
+    assert!(over.len() == 2 && over.contains(&bare) && over.contains(&grants[0]), "{over:?}");
+    assert_eq!(store.find_session_grants(&secret("no session")).await.unwrap(), []);
+}
+
+/// A login while others look and log out is listed in the end.
+pub async fn race_of_logins_and_looks_loses_no_session(store: &AnyStore) {
+    for _ in 0..10 {
+        let user = new_user();
+        let ended = put_session_of(store, &user, GRANT_IN, NOW).await;
+        let logins = race(30, |racer| {
+            let (store, user, ended) = (store.clone(), user.clone(), ended.digest);
+            async move {
+                match racer % 3 {
+                    0 => Some(put_session_of(&store, &user, GRANT_IN, NOW).await.digest),
+                    1 => {
+                        store.find_user_sessions(&user, NOW).await.unwrap();
+                        None
+                    }
+                    _ => {
+                        store.take_session(&ended).await.unwrap();
+                        None
+                    }
+                }
+            }
+        })
+        .await;
+        let logins: Vec<Sha256Digest> = logins.into_iter().flatten().collect();
+        assert_eq!(find(store, &user, NOW).await, sorted(logins));
+    }
+}

@@ -1,0 +1,114 @@
+//! A user's sessions in Redis.
+
+use futures_util::future::try_join_all;
+
+use shared::limits::LOGIN_SESSION_IDLE_IN;
+use shared::secret::Sha256Digest;
+use shared::time::UnixTime;
+
+use super::keys::{row_lives_in, session_key, user_sessions_key};
+use super::reply::{Reply, unreadable};
+use super::script::{LIST_SESSION, PUT_ROW};
+use super::{Redis, field};
+use crate::store::{ROW_LEEWAY, SessionGrant, SessionRecord, StoreError, UserId, UserSession};
+
+/// Writes a session, then lists it: they lie in different slots. Whatever fails, the browser gets no
+/// cookie then, so a session that is not listed is nobody's.
+pub(super) async fn put(
+    redis: &Redis,
+    session: &SessionRecord,
+    now: UnixTime,
+) -> Result<(), StoreError> {
+    let idle_expires_at = session.expires_at.min(now.plus(LOGIN_SESSION_IDLE_IN));
+    let () = redis
+        .run(&PUT_ROW, &[&session_key(&session.digest)], |command| {
+            command.arg(row_lives_in(idle_expires_at, now));
+            field(command, "user_id", &session.user_id.0);
+            field(command, "auth_time", session.auth_time.as_secs());
+            field(command, "used_at", now.as_secs());
+            field(command, "expires_at", session.expires_at.as_secs());
+            field(command, "idle_expires_at", idle_expires_at.as_secs());
+            if let Some(user_agent) = &session.user_agent {
+                field(command, "user_agent", user_agent);
+            }
+            if let Some(address) = session.address {
+                field(command, "address", address.to_string());
+            }
+        })
+        .await?;
+    redis
+        .run(&LIST_SESSION, &[&user_sessions_key(&session.user_id)], |command| {
+            command.arg(session.digest.to_base64url()).arg(session.expires_at.as_secs());
+            command.arg(now.as_secs()).arg(ROW_LEEWAY);
+        })
+        .await
+}
+
+/// Reads the sessions that are listed, and takes those that are not there off the list.
+pub(super) async fn find(
+    redis: &Redis,
+    user_id: &UserId,
+    now: UnixTime,
+) -> Result<Vec<UserSession>, StoreError> {
+    let key = user_sessions_key(user_id);
+    let mut range = redis::cmd("ZRANGE");
+    range.arg(&key).arg(0).arg(-1);
+    let listed: Vec<String> = redis.ask(&range).await?;
+    let digest = |text: &String| Sha256Digest::parse(text).ok_or_else(|| unreadable("digest"));
+    let listed = listed.iter().map(digest).collect::<Result<Vec<_>, _>>()?;
+    let found = try_join_all(listed.iter().map(|digest| read(redis, digest))).await?;
+    let ended = listed.iter().zip(&found).filter(|(_, found)| found.is_none());
+    let ended: Vec<String> = ended.map(|(digest, _)| digest.to_base64url()).collect();
+    if !ended.is_empty() {
+        let mut unlist = redis::cmd("ZREM");
+        unlist.arg(&key).arg(ended);
+        let _removed: u64 = redis.ask(&unlist).await?;
+    }
+    let live = found.into_iter().flatten().filter(|(session, idle_expires_at)| {
+        now < *idle_expires_at && session.record.user_id == *user_id
+    });
+    Ok(live.map(|(session, _)| session).collect())
+}
+
+/// Reads a session and its idle end.
+async fn read(
+    redis: &Redis,
+    digest: &Sha256Digest,
+) -> Result<Option<(UserSession, UnixTime)>, StoreError> {
+    const FIELDS: &[&str] = &[
+        "user_id",
+        "auth_time",
+        "expires_at",
+        "idle_expires_at",
+        "used_at",
+        "user_agent",
+        "address",
+    ];
+    let mut command = redis::cmd("HMGET");
+    command.arg(session_key(digest)).arg(FIELDS);
+    let mut row = Reply(redis.ask::<Vec<Option<String>>>(&command).await?.into_iter());
+    let Some(user_id) = row.optional() else {
+        return Ok(None);
+    };
+    let (auth_time, expires_at, idle_expires_at) = (row.time()?, row.time()?, row.time()?);
+    let used_at = match row.optional() {
+        Some(text) => UnixTime::from_secs(text.parse().map_err(|_| unreadable("number"))?),
+        // One of before an update, which was not used since.
+        None => auth_time,
+    };
+    let record = SessionRecord {
+        digest: *digest,
+        user_id: UserId(user_id),
+        auth_time,
+        expires_at,
+        user_agent: row.optional(),
+        address: row.address()?,
+    };
+    Ok(Some((UserSession { record, used_at }, idle_expires_at)))
+}
+
+/// Reads what was begun under a session.
+pub(super) fn read_grants(members: &[String]) -> Result<Vec<SessionGrant>, StoreError> {
+    let read = |text: &String| SessionGrant::parse(text).ok_or_else(|| unreadable("grant"));
+    members.iter().map(read).collect()
+}
