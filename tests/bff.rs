@@ -231,7 +231,6 @@ fn a_sign_in_leads_back_to_this_host_only() {
         "javascript:alert(1)",
         "/%09/evil.example",
         "/bff/login",
-        "",
     ] {
         browser.open(&format!("/bff/login?return_to={elsewhere}")).is_page(400);
     }
@@ -537,6 +536,64 @@ fn the_end_of_the_login_ends_the_session() {
     until("the session is over", || {
         call(&mut browser, server, "GET", "/bff/session").status == 401
     });
+}
+
+/// A logout token of the authorization server ends the sessions that it names, once; nothing else
+/// does. `offline_access` lets the grant outlive the login session, so the token alone ends it.
+#[test]
+fn a_logout_token_ends_the_sessions_it_names() {
+    let recipient = Scripted::start(|_: &Received, stream: &mut std::net::TcpStream| {
+        reply(stream, "200 OK", &[], "");
+    });
+    let server = Server::start_tuned(
+        |_| (),
+        |edge| {
+            edge.set("CADENCE_BFF_CLIENT_ID", "bff-offline");
+            edge.set("CADENCE_BFF_CLIENT_SECRET", "secret-of-a-new-client-0123456789");
+            edge.set("CADENCE_BFF_SCOPE", "openid offline_access");
+        },
+    );
+    let _log = server.log_on_failure();
+    server.apply(&format!(
+        "[[clients]]\nclient_id = \"bff-offline\"\nclient_name = \"BFF\"\n\
+         client_secret = \"secret-of-a-new-client-0123456789\"\n\
+         token_endpoint_auth_method = \"client_secret_basic\"\n\
+         grant_types = [\"authorization_code\", \"refresh_token\"]\n\
+         redirect_uris = [\"http://127.0.0.1/bff/callback\"]\n\
+         scope = \"openid profile email offline_access\"\nfirst_party = true\n\
+         backchannel_logout_uri = \"{}/told\"\n",
+        recipient.url()
+    ));
+    let mut browser = Browser::new(&server);
+    sign_in(&mut browser, "/bff/login");
+    let mut other = Browser::new(&server);
+    sign_in(&mut other, "/bff/login");
+    let page = browser.open("/oauth2/logout");
+    browser.submit(&Form::of(&page)).is_page(200);
+    until("the client is told", || !recipient.received().is_empty());
+    call(&mut browser, &server, "GET", "/bff/session").expect(200);
+
+    let form = String::from_utf8(recipient.last().body).unwrap();
+    let token = parse_query(&form)["logout_token"].clone();
+    let tell = |token: &str| {
+        let request = server.post("/bff/backchannel-logout");
+        request.form(&[("logout_token", token)]).send()
+    };
+    let id_token = crate::oauth::own_tokens(&server, "openid").id;
+    let mut altered = token.clone();
+    altered.replace_range(altered.len() - 9..altered.len() - 8, "_");
+    for bad in ["", "x", &id_token, &altered] {
+        tell(bad).refused(400, "invalid_request");
+    }
+    server.post("/bff/backchannel-logout").send().refused(400, "invalid_request");
+    call(&mut browser, &server, "GET", "/bff/session").expect(200);
+    let told = tell(&token).expect(200);
+    assert!(told.header("cache-control").unwrap().contains("no-store"));
+    until("the session is over", || {
+        call(&mut browser, &server, "GET", "/bff/session").status == 401
+    });
+    tell(&token).refused(400, "invalid_request");
+    call(&mut other, &server, "GET", "/bff/session").expect(200);
 }
 
 /// BF11, ED09: two people never get each other's answers, however their requests interleave.

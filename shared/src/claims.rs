@@ -325,6 +325,64 @@ mod tests {
         assert_ne!(sid.as_str(), &Sha256Digest::of(one.as_bytes()).to_base64url()[..22]);
     }
 
+    fn id_token() -> Verified<IdTokenClaims> {
+        Verified {
+            claims: IdTokenClaims {
+                iss: "https://id.example".into(),
+                sub: "u1".into(),
+                aud: Audience::One("web".into()),
+                azp: Some("web".into()),
+                auth_time: NOW,
+                nonce: Some("n".into()),
+                at_hash: None,
+                sid: None,
+            },
+            expires_at: Some(NOW.plus(300)),
+            not_before: None,
+            issued_at: Some(NOW),
+        }
+    }
+
+    fn believe(token: Verified<IdTokenClaims>, now: UnixTime) -> bool {
+        let client_id = ClientId::parse("web").unwrap();
+        IdToken::validate(token, &issuer(), &client_id, "n", now).is_ok()
+    }
+
+    #[test]
+    fn a_good_id_token_is_believed_until_it_expires() {
+        assert!(believe(id_token(), NOW) && believe(id_token(), NOW.plus(300 + CLOCK_SKEW - 1)));
+        assert!(!believe(id_token(), NOW.plus(300 + CLOCK_SKEW)));
+        assert!(believe(id_token(), NOW.minus(CLOCK_SKEW)));
+        assert!(!believe(id_token(), NOW.minus(CLOCK_SKEW + 1)));
+        let mut listed = id_token();
+        listed.claims.aud = Audience::Many(vec!["web".into()]);
+        listed.claims.azp = None;
+        assert!(believe(listed, NOW));
+    }
+
+    #[test]
+    fn each_wrong_claim_of_an_id_token_is_refused() {
+        let wrong: [fn(&mut Verified<IdTokenClaims>); 12] = [
+            |token| token.claims.iss = "https://id.example/".into(),
+            |token| token.claims.iss = "https://other.example".into(),
+            |token| token.claims.aud = Audience::One("other".into()),
+            |token| token.claims.aud = Audience::Many(vec!["web".into(), "other".into()]),
+            |token| token.claims.aud = Audience::Many(vec![]),
+            |token| token.claims.azp = Some("other".into()),
+            |token| token.claims.nonce = None,
+            |token| token.claims.nonce = Some("N".into()),
+            |token| token.expires_at = None,
+            |token| token.issued_at = None,
+            |token| token.issued_at = Some(NOW.plus(CLOCK_SKEW + 1)),
+            |token| token.not_before = Some(NOW.plus(CLOCK_SKEW + 1)),
+        ];
+        for (number, change) in wrong.into_iter().enumerate() {
+            let mut token = id_token();
+            change(&mut token);
+            assert!(!believe(token, NOW), "{number}");
+        }
+    }
+
     #[test]
     fn at_hash_is_the_left_half() {
         // OpenID Connect Core, Appendix A.4 has this access token and hash.

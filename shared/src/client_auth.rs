@@ -176,6 +176,17 @@ mod tests {
     }
 
     #[test]
+    fn a_basic_header_is_read_back_as_it_was_written() {
+        let client_id = ClientId::parse("web").unwrap();
+        for secret in ["secret", "a:b %+&=/é", "~._-"] {
+            let header = basic_header(&client_id, secret);
+            let read = parse(&[&header], "").unwrap();
+            assert_eq!(read.client_id, client_id);
+            assert_eq!(read.secret_digest, Some(Sha256Digest::of(secret.as_bytes())), "{secret}");
+        }
+    }
+
+    #[test]
     fn a_secret_in_the_header_is_form_decoded() {
         let credentials = parse(&[&header("web:%3A%25%2B+%C3%A9%2F")], "").unwrap();
         assert_eq!(credentials.client_id.as_str(), "web");

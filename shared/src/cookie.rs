@@ -115,6 +115,19 @@ mod tests {
     }
 
     #[test]
+    fn a_cookie_may_be_kept_from_other_sites_links() {
+        assert_eq!(
+            policy("https://id.example").set_for(SameSite::Strict, "s", "v", None),
+            "__Host-s=v; Path=/; HttpOnly; SameSite=Strict; Secure"
+        );
+        assert!(
+            policy("http://localhost:8787")
+                .set_for(SameSite::Lax, "s", "", Some(0))
+                .ends_with("; SameSite=Lax; Max-Age=0")
+        );
+    }
+
+    #[test]
     fn cookies_are_host_only_and_secure() {
         assert_eq!(
             policy("https://id.example").set("s", "v", Some(5)),
