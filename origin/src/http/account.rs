@@ -131,6 +131,11 @@ impl Account {
         let mut sessions = app.store.find_user_sessions(&self.user.user_id, incoming.now).await?;
         // What a new password has ended is dead already.
         sessions.retain(|session| session.record.auth_time >= self.user.valid_from);
+        if sessions.iter().all(|session| session.digest() != self.session.digest) {
+            // One of before an update is not listed, but it is here.
+            let used_at = incoming.now;
+            sessions.push(UserSession { record: self.session.clone(), used_at });
+        }
         sessions.sort_by_key(|session| {
             let is_own = session.digest() == self.session.digest;
             (!is_own, std::cmp::Reverse(session.used_at))

@@ -68,6 +68,10 @@ impl AccountPage<'_> {
     pub fn render(&self) -> Page {
         page(self, Some(&[]))
     }
+
+    fn last_used(&self, item: &SessionItem<'_>) -> String {
+        moment::ago(item.used_at, self.now)
+    }
 }
 
 impl SessionItem<'_> {
@@ -86,10 +90,6 @@ impl SessionItem<'_> {
 
     fn signed_in_for_machines(&self) -> String {
         moment::rfc3339(self.auth_time)
-    }
-
-    fn used(&self, now: &UnixTime) -> String {
-        moment::ago(self.used_at, *now)
     }
 }
 
