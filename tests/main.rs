@@ -45,7 +45,9 @@ macro_rules! scenarios {
     };
 }
 
+mod account;
 mod authorize;
+mod backchannel_logout;
 mod bad_origin;
 mod bearer;
 mod bff;

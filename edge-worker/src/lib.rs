@@ -183,6 +183,7 @@ async fn answer(edge: &Edge, incoming: &Incoming, route: Route) -> Result<Answer
         | Endpoint::ConsentContext
         | Endpoint::ConsentDecision
         | Endpoint::Logout
+        | Endpoint::Account
         | Endpoint::Ready => origin::forward(&edge.config, incoming, endpoint).await,
     }
 }

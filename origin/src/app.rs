@@ -137,7 +137,7 @@ impl App {
             cookies: CookiePolicy::new(&config.issuer),
             statuses: Arc::new(Statuses::new(store.clone())),
             store,
-            known: Known::new(directory),
+            known: Known::new(directory, &config.issuer),
             keys: ArcSwap::from_pointee(keys),
             verified: Cache::builder()
                 .max_capacity(VERIFIED)

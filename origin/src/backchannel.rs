@@ -188,9 +188,9 @@ async fn attempt(app: &App, http: &Client, taken: &TakenNotice) -> Result<Outcom
     let Some(uri) = &record.client.backchannel_logout_uri else { return Ok(Outcome::Withdrawn) };
     let (jti, now) = (clock::random(), clock::now());
     let (keys, client) = (app.keys.load(), &record.client);
-    let token = issue::logout_token(&keys, &app.issuer, client, &taken.notice, &jti, now)
+    let logout_token = issue::logout_token(&keys, &app.issuer, client, &taken.notice, &jti, now)
         .map_err(|error| error.to_string())?;
-    let status = post(http, uri, &token).await?;
+    let status = post(http, uri, &logout_token).await?;
     match Outcome::of_status(status) {
         Outcome::Failed => Err(format!("the answer is {}", status.as_u16())),
         outcome => Ok(outcome),
@@ -201,9 +201,9 @@ async fn attempt(app: &App, http: &Client, taken: &TakenNotice) -> Result<Outcom
 async fn post(
     http: &Client,
     uri: &BackchannelLogoutUri,
-    token: &str,
+    logout_token: &str,
 ) -> Result<StatusCode, String> {
-    let body = form::encode([("logout_token", token)]);
+    let body = form::encode([("logout_token", logout_token)]);
     let form = HeaderValue::from_static("application/x-www-form-urlencoded");
     let request = http.post(uri.as_str()).header(CONTENT_TYPE, form).body(body);
     // The error's own text names the URI, which may hold a secret in its query.

@@ -59,10 +59,21 @@ pub struct UserRecord {
     /// Argon2id, PHC string format.
     pub password_hash: String,
     /// Sessions and grants of a login before this moment are dead: it moves when the user is
-    /// disabled and when the password changes.
+    /// disabled, when the password changes, and when the user signs out everywhere.
     pub valid_from: UnixTime,
     /// When the user was disabled.
     pub disabled_at: Option<UnixTime>,
+}
+
+/// What a user has consented to for a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsentRecord {
+    /// The client; it may be gone.
+    pub client_id: ClientId,
+    /// All that was consented to.
+    pub scope: Scope,
+    /// When the first of it was.
+    pub since: UnixTime,
 }
 
 /// A signing key, its private half encrypted.
@@ -108,6 +119,12 @@ pub trait Directory: Send + Sync {
     /// # Errors
     /// Also when another user has the username.
     async fn put_user(&self, user: &UserRecord) -> Result<(), DirectoryError>;
+
+    /// Makes every login of a user before `valid_from` worth nothing. The moment only ever moves on.
+    async fn end_logins(&self, user: &UserId, valid_from: UnixTime) -> Result<(), DirectoryError>;
+
+    /// Lists what a user has consented to, by `client_id`.
+    async fn list_consents(&self, user: &UserId) -> Result<Vec<ConsentRecord>, DirectoryError>;
 
     /// Finds what a user has consented to for a client.
     async fn find_consent(

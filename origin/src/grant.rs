@@ -33,6 +33,8 @@ pub enum Denied {
     ScopeExceeded,
     /// The user is disabled or gone.
     UserDisabled,
+    /// The user has taken back what the client was allowed.
+    ConsentWithdrawn,
     /// No such user, or not the user's password.
     WrongPassword,
 }

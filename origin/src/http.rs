@@ -1,5 +1,6 @@
 //! HTTP: the router on one screen, and what happens around every request.
 
+pub mod account;
 pub mod admin;
 pub mod answer;
 pub mod arrival;
@@ -45,6 +46,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route(Endpoint::Revoke.path(), any(revoke::revoke))
         .route(Endpoint::Introspect.path(), any(introspect::introspect))
         .route(Endpoint::Logout.path(), any(logout::logout))
+        .route(Endpoint::Account.path(), any(account::account))
         .route(Endpoint::OpenidConfiguration.path(), any(discovery::metadata))
         .route(Endpoint::OauthMetadata.path(), any(discovery::metadata))
         .route(Endpoint::Jwks.path(), any(discovery::jwks))

@@ -6,8 +6,10 @@ use std::time::Duration;
 use moka::future::Cache;
 use shared::client::{Client, ClientId};
 use shared::cors::WebOrigin;
+use shared::issuer::Issuer;
 use shared::time::UnixTime;
 
+use crate::account;
 use crate::directory::{ClientRecord, Directory, DirectoryError, UserRecord};
 use crate::store::UserId;
 
@@ -21,17 +23,20 @@ const REMEMBERED: u64 = 10_000;
 /// The directory. Absence is never remembered: what is registered is there at once.
 pub struct Known {
     directory: Arc<dyn Directory>,
+    /// The account page's own client, which is in no directory.
+    account: Option<Arc<ClientRecord>>,
     clients: Cache<ClientId, Arc<ClientRecord>>,
     users: Cache<UserId, Arc<UserRecord>>,
     origins: Cache<(), Arc<Vec<WebOrigin>>>,
 }
 
 impl Known {
-    /// Wraps a directory.
+    /// Wraps the directory of a server at `issuer`.
     #[must_use]
-    pub fn new(directory: Arc<dyn Directory>) -> Self {
+    pub fn new(directory: Arc<dyn Directory>, issuer: &Issuer) -> Self {
         Self {
             directory,
+            account: account::client(issuer).map(Arc::new),
             clients: believed(REMEMBERED),
             users: believed(REMEMBERED),
             origins: believed(1),
@@ -49,6 +54,9 @@ impl Known {
     /// # Errors
     /// [`DirectoryError`].
     pub async fn client(&self, id: &ClientId) -> Result<Option<Arc<ClientRecord>>, DirectoryError> {
+        if id.as_str() == account::CLIENT_ID {
+            return Ok(self.account.clone());
+        }
         let record = match self.clients.get(id).await {
             Some(record) => record,
             None => match self.directory.find_client(id).await? {
@@ -88,14 +96,32 @@ impl Known {
         Ok(Some(record).filter(|_| valid))
     }
 
-    /// Lists the clients that are not disabled, without what is the origin's own business: where
+    /// Makes every login of a user before `valid_from` worth nothing, here at once.
+    ///
+    /// # Errors
+    /// [`DirectoryError`].
+    pub async fn end_logins(
+        &self,
+        id: &UserId,
+        valid_from: UnixTime,
+    ) -> Result<(), DirectoryError> {
+        self.directory.end_logins(id, valid_from).await?;
+        self.users.invalidate(id).await;
+        Ok(())
+    }
+
+    /// Lists the clients that are not disabled, the account page's among them, without what is the origin's own business: where
     /// they are told of logouts.
     ///
     /// # Errors
     /// [`DirectoryError`].
     pub async fn clients(&self) -> Result<Vec<Client>, DirectoryError> {
         let records = self.directory.list_clients().await?;
-        let enabled = records.into_iter().filter(|record| record.disabled_at.is_none());
+        let is_shown = |record: &ClientRecord| {
+            record.disabled_at.is_none() && record.client.client_id.as_str() != account::CLIENT_ID
+        };
+        let own = self.account.iter().map(|record| ClientRecord::clone(record));
+        let enabled = records.into_iter().filter(is_shown).chain(own);
         let told = |client| Client {
             backchannel_logout_uri: None,
             backchannel_logout_session_required: false,

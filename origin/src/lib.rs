@@ -5,6 +5,7 @@
 //! HTTP; nothing beside `config` reads the environment; nothing beside `clock` makes time or
 //! randomness.
 
+pub mod account;
 pub mod app;
 pub mod backchannel;
 pub mod cli;

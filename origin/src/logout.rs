@@ -22,8 +22,10 @@ pub enum Outliving {
 /// Ends a session: tells the clients that the user has signed in to under it, and revokes what was
 /// begun under it, but for what is `outliving`. With `user`, that user's alone.
 ///
-/// The notices are remembered before anything ends, and again when the session accepts no code any
-/// more, for what was begun in between. So whoever stops half way, and however, has told everybody.
+/// The notices are remembered before anything ends, then what is known is revoked, and when the
+/// session accepts no code any more, the same once more for what was begun in between. So whoever
+/// stops half way, and however, has told everybody; and a session that is still there can be ended
+/// again, with everything that is left.
 ///
 /// # Errors
 /// Unavailable; the same call goes on where this one stopped.
@@ -36,9 +38,11 @@ pub async fn end(
 ) -> Result<(), Unavailable> {
     let grants = app.store.find_session_grants(session).await?;
     put_notices(app, &grants, user, now.plus(NOTICES_HELD_IN), now).await?;
-    let grants = app.store.take_session(session).await?;
-    tell(app, &grants, user, now).await?;
-    revoke(app, &grants, user, outliving, now).await
+    revoke(app, &grants, user, outliving, now).await?;
+    let mut all = app.store.take_session(session).await?;
+    tell(app, &all, user, now).await?;
+    all.retain(|grant| !grants.contains(grant));
+    revoke(app, &all, user, outliving, now).await
 }
 
 /// Tells the clients of grants that their sessions have ended; with `user`, about that user's alone.

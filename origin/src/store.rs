@@ -199,6 +199,10 @@ pub struct CodeRedemption {
 
 /// What became of a presented code.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, and it is taken apart at once"
+)]
 pub enum Redeemed {
     /// It was good, and is now used up.
     Once {

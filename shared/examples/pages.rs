@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::{env, fs, io};
 
 use shared::page::{
-    BackLink, ConsentPage, ErrorKind, ErrorPage, FormTarget, LoginPage, LoginProblem, LogoutPage,
-    Page, ScopeItem, SignedOutPage,
+    AccountPage, BackLink, ConsentItem, ConsentPage, ErrorKind, ErrorPage, FormTarget, LoginPage,
+    LoginProblem, LogoutPage, Page, ScopeItem, SessionItem, SignedOutPage,
 };
+use shared::time::UnixTime;
 
 const LONG_NAME: &str = "The Quarterly Reconciliation Workbench of Donaudampfschifffahrtselektrizitätenhauptbetriebswerk";
 const LONG_USER: &str =
@@ -83,6 +84,7 @@ fn pages() -> Vec<(&'static str, Page)> {
         client_id: Some("demo-web"),
         form_targets: &targets,
     };
+    let account = account();
     let wrong = LoginProblem::WrongCredentials;
     let throttled = LoginProblem::Throttled { retry_in: 300 };
     let missing = LoginProblem::Missing { username: true, password: true };
@@ -101,6 +103,85 @@ fn pages() -> Vec<(&'static str, Page)> {
         ("error", error.render()),
         ("error-bad-request", bad_request.render()),
         ("logout", logout.render()),
+        ("account", account.render()),
+        (
+            "account-empty",
+            AccountPage { consents: &[], name: None, email: None, ..account }.render(),
+        ),
+        (
+            "account-long",
+            AccountPage {
+                username: LONG_USER,
+                name: Some(LONG_NAME),
+                sessions: &[SessionItem {
+                    user_agent: Some(LONG_NAME),
+                    apps: &[LONG_NAME, "Harbor Notes", LONG_NAME],
+                    ..account.sessions[1]
+                }],
+                consents: &[ConsentItem { client_name: LONG_NAME, ..account.consents[0] }],
+                more_sessions: 17,
+                ..account
+            }
+            .render(),
+        ),
         ("signed-out", SignedOutPage { back: error.back }.render()),
     ]
+}
+
+/// An account with two sessions and two consents.
+fn account() -> AccountPage<'static> {
+    const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
+    const SESSIONS: &[SessionItem<'static>] = &[
+        SessionItem {
+            sid: "AwMDAwMDAwMDAwMDAwMDAw",
+            is_current: true,
+            user_agent: Some("Mozilla/5.0 (X11; Linux x86_64; rv:138.0) Gecko Firefox/138.0"),
+            address: Some("192.0.2.7"),
+            auth_time: NOW.minus(7_200),
+            used_at: NOW,
+            apps: &["Harbor Notes", "Ledger"],
+        },
+        SessionItem {
+            sid: "BAQEBAQEBAQEBAQEBAQEBA",
+            is_current: false,
+            user_agent: Some("Mozilla/5.0 (iPhone; CPU iPhone OS 18_4) Version/18.4 Safari/604.1"),
+            address: Some("2001:db8:85a3:8d3:1319:8a2e:370:7348"),
+            auth_time: NOW.minus(300_000),
+            used_at: NOW.minus(10_000),
+            apps: &["Harbor Notes"],
+        },
+        SessionItem {
+            sid: "BQUFBQUFBQUFBQUFBQUFBQ",
+            is_current: false,
+            user_agent: Some("Kiosk/7 (lobby)"),
+            address: None,
+            auth_time: NOW.minus(90_000),
+            used_at: NOW.minus(88_000),
+            apps: &[],
+        },
+    ];
+    const CONSENTS: &[ConsentItem<'static>] = &[
+        ConsentItem {
+            client_id: "harbor",
+            client_name: "Harbor Notes",
+            scopes: &["openid", "profile", "email", "offline_access"],
+            since: NOW.minus(8_000_000),
+        },
+        ConsentItem {
+            client_id: "ledger",
+            client_name: "Ledger",
+            scopes: &["openid", "ledger:entries:write"],
+            since: NOW.minus(300_000),
+        },
+    ];
+    AccountPage {
+        username: "alice@example.test",
+        name: Some("Alice Example"),
+        email: Some("alice@mail.example.test"),
+        sessions: SESSIONS,
+        more_sessions: 0,
+        consents: CONSENTS,
+        csrf: "c5rf",
+        now: NOW,
+    }
 }

@@ -37,6 +37,8 @@ pub enum Endpoint {
     Introspect,
     /// OpenID Connect RP-Initiated Logout.
     Logout,
+    /// The account page: where I am signed in, and what I have allowed.
+    Account,
     /// OpenID Connect Discovery §4.
     OpenidConfiguration,
     /// RFC 8414 §3.
@@ -57,7 +59,7 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Authorize,
         Self::Login,
         Self::Consent,
@@ -68,6 +70,7 @@ impl Endpoint {
         Self::Revoke,
         Self::Introspect,
         Self::Logout,
+        Self::Account,
         Self::OpenidConfiguration,
         Self::OauthMetadata,
         Self::Jwks,
@@ -92,6 +95,7 @@ impl Endpoint {
             Self::Revoke => "/oauth2/revoke",
             Self::Introspect => "/oauth2/introspect",
             Self::Logout => "/oauth2/logout",
+            Self::Account => "/account",
             Self::OpenidConfiguration => "/.well-known/openid-configuration",
             Self::OauthMetadata => "/.well-known/oauth-authorization-server",
             Self::Jwks => "/oauth2/jwks",
@@ -118,7 +122,9 @@ impl Endpoint {
     #[must_use]
     pub const fn methods(self) -> &'static [&'static str] {
         match self {
-            Self::Authorize | Self::Login | Self::Userinfo | Self::Logout => &["GET", "POST"],
+            Self::Authorize | Self::Login | Self::Userinfo | Self::Logout | Self::Account => {
+                &["GET", "POST"]
+            }
             Self::ConsentDecision | Self::Token | Self::Revoke | Self::Introspect => &["POST"],
             Self::Consent | Self::ConsentContext | Self::Me => &["GET"],
             Self::OpenidConfiguration
@@ -150,7 +156,12 @@ impl Endpoint {
     pub const fn is_page(self) -> bool {
         matches!(
             self,
-            Self::Authorize | Self::Login | Self::Consent | Self::ConsentDecision | Self::Logout
+            Self::Authorize
+                | Self::Login
+                | Self::Consent
+                | Self::ConsentDecision
+                | Self::Logout
+                | Self::Account
         )
     }
 }

@@ -1,4 +1,4 @@
-//! The pages that a person sees: login, consent, error, logout, signed out.
+//! The pages that a person sees: login, consent, error, logout, signed out, account.
 //!
 //! Each is a struct with a `render` method. Pages work without JavaScript, load nothing, and carry
 //! one inline style whose hash stands in the Content-Security-Policy that is returned beside the
@@ -12,8 +12,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
+mod account;
+mod device;
+mod moment;
 mod target;
 
+pub use account::{AccountPage, ConsentItem, SessionItem};
 pub use target::{BackLink, FormTarget, UnsafeTarget};
 
 /// The style that every page carries, to the byte.

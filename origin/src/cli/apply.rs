@@ -11,6 +11,7 @@ use shared::token_request::Password;
 
 use super::output::Output;
 use super::{CommandError, client, directory, user};
+use crate::account;
 use crate::clock;
 use crate::config::Config;
 use crate::directory::{ClientRecord, Directory, UserRecord, canonical_username};
@@ -119,6 +120,7 @@ fn parse_client(mut table: toml::Table) -> Result<(Client, Option<String>), Comm
     let client: Client =
         table.try_into().map_err(|error: toml::de::Error| wrong(&error.message()))?;
     client.validate().map_err(|rule| wrong(&rule))?;
+    account::check_not_reserved(&client.client_id).map_err(|rule| wrong(&rule))?;
     if client.is_public() && secret.is_some() {
         return Err(wrong(&"a public client has no secret").into());
     }

@@ -12,6 +12,7 @@ use shared::secret::{Sha256Digest, base64url};
 
 use super::output::Output;
 use super::{CommandError, directory};
+use crate::account;
 use crate::clock;
 use crate::config::Config;
 use crate::directory::{ClientRecord, Directory};
@@ -115,6 +116,7 @@ impl Client {
         match self {
             Self::Create(create) => {
                 let client = create.client()?;
+                account::check_not_reserved(&client.client_id)?;
                 if directory.find_client(&client.client_id).await?.is_some() {
                     return Err(format!("the client {} exists", client.client_id).into());
                 }

@@ -11,7 +11,7 @@ use shared::secret::Sha256Digest;
 use shared::time::UnixTime;
 use tokio::task::JoinSet;
 
-use super::{ClientRecord, Directory, KeyRecord, UserRecord};
+use super::{ClientRecord, ConsentRecord, Directory, KeyRecord, UserRecord};
 use crate::store::UserId;
 
 /// Runs a macro with the name of every function of the contract.
@@ -22,6 +22,8 @@ macro_rules! for_each_promise {
             user_is_put_found_listed_and_replaced
             username_belongs_to_one_user
             consent_grows_and_is_forgotten
+            consents_of_a_user_are_listed
+            logins_that_were_ended_stay_so
             key_is_added_expired_and_removed
             keys_that_changed_meanwhile_are_not_changed
             directory_answers
@@ -122,6 +124,46 @@ pub async fn consent_grows_and_is_forgotten(directory: &AnyDirectory) {
         directory.remove_consent(&alice.user_id, &web).await.unwrap();
         assert_eq!(find(&alice, &web).await, None);
     }
+}
+
+pub async fn consents_of_a_user_are_listed(directory: &AnyDirectory) {
+    let (alice, bob) = (user("1", "alice"), user("2", "bob"));
+    let add = async |user: &UserRecord, client: &str, text: &str, now| {
+        let client = client_id(client);
+        directory.add_consent(&user.user_id, &client, &scope(text), now).await.unwrap();
+    };
+    let list = async |user: &UserRecord| directory.list_consents(&user.user_id).await.unwrap();
+    let consent = |client: &str, text: &str, since| ConsentRecord {
+        client_id: client_id(client),
+        scope: scope(text),
+        since,
+    };
+    assert_eq!(list(&alice).await, []);
+    add(&alice, "web", "openid", NOW).await;
+    add(&alice, "spa", "openid", NOW.plus(5)).await;
+    add(&bob, "web", "email", NOW).await;
+    add(&alice, "web", "email", NOW.plus(9)).await;
+    let expected = [consent("spa", "openid", NOW.plus(5)), consent("web", "openid email", NOW)];
+    assert_eq!(list(&alice).await, expected);
+    directory.remove_consent(&alice.user_id, &client_id("web")).await.unwrap();
+    add(&alice, "web", "openid", NOW.plus(20)).await;
+    let expected = [consent("spa", "openid", NOW.plus(5)), consent("web", "openid", NOW.plus(20))];
+    assert_eq!(list(&alice).await, expected, "it begins anew");
+    assert_eq!(list(&bob).await, [consent("web", "email", NOW)]);
+}
+
+pub async fn logins_that_were_ended_stay_so(directory: &AnyDirectory) {
+    let (alice, bob) = (user("1", "alice"), user("2", "bob"));
+    directory.put_user(&alice).await.unwrap();
+    directory.put_user(&bob).await.unwrap();
+    for (asked, expected) in [(5, 5), (3, 5), (9, 9)] {
+        directory.end_logins(&alice.user_id, NOW.plus(asked)).await.unwrap();
+        let found = directory.find_user(&alice.user_id).await.unwrap().unwrap();
+        let expected = UserRecord { valid_from: NOW.plus(expected), ..alice.clone() };
+        assert_eq!(found, expected);
+    }
+    assert_eq!(directory.find_user(&bob.user_id).await.unwrap(), Some(bob));
+    directory.end_logins(&UserId("nobody".to_owned()), NOW).await.unwrap();
 }
 
 pub async fn key_is_added_expired_and_removed(directory: &AnyDirectory) {

@@ -13,7 +13,7 @@ use shared::scope::Scope;
 use shared::secret::Sha256Digest;
 use shared::time::UnixTime;
 
-use super::{ClientRecord, Directory, DirectoryError, KeyRecord, UserRecord};
+use super::{ClientRecord, ConsentRecord, Directory, DirectoryError, KeyRecord, UserRecord};
 use crate::store::UserId;
 use crate::store::sqlite_file::{BEGIN_WRITE, SqliteFile};
 
@@ -115,6 +115,23 @@ impl Directory for Sqlite {
         }
     }
 
+    async fn end_logins(&self, user: &UserId, valid_from: UnixTime) -> Result<(), DirectoryError> {
+        sqlx::query("UPDATE users SET valid_from = max(valid_from, ?) WHERE user_id = ?")
+            .bind(seconds(valid_from)?)
+            .bind(&user.0)
+            .execute(&self.file.writer)
+            .await?;
+        Ok(())
+    }
+
+    async fn list_consents(&self, user: &UserId) -> Result<Vec<ConsentRecord>, DirectoryError> {
+        let rows = sqlx::query("SELECT * FROM consents WHERE user_id = ? ORDER BY client_id")
+            .bind(&user.0)
+            .fetch_all(&self.file.readers)
+            .await?;
+        rows.iter().map(read_consent).collect()
+    }
+
     async fn find_consent(
         &self,
         user: &UserId,
@@ -143,7 +160,8 @@ impl Directory for Sqlite {
             .await?;
         let known = row.as_ref().map(read_scope).transpose()?.unwrap_or_default();
         sqlx::query(
-            "INSERT INTO consents (user_id, client_id, scope, granted_at) VALUES (?, ?, ?, ?) \
+            "INSERT INTO consents (user_id, client_id, scope, granted_at, since) \
+             VALUES (?1, ?2, ?3, ?4, ?4) \
              ON CONFLICT (user_id, client_id) DO UPDATE SET \
              scope = excluded.scope, granted_at = excluded.granted_at",
         )
@@ -248,6 +266,15 @@ fn read_user(row: &SqliteRow) -> Result<UserRecord, DirectoryError> {
         valid_from: read_optional_time(row, "valid_from")?
             .ok_or_else(|| unreadable("valid_from"))?,
         disabled_at: read_optional_time(row, "disabled_at")?,
+    })
+}
+
+fn read_consent(row: &SqliteRow) -> Result<ConsentRecord, DirectoryError> {
+    Ok(ConsentRecord {
+        client_id: ClientId::parse(row.try_get("client_id")?)
+            .map_err(|_| unreadable("client_id"))?,
+        scope: read_scope(row)?,
+        since: read_optional_time(row, "since")?.ok_or_else(|| unreadable("since"))?,
     })
 }
 

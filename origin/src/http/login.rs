@@ -75,8 +75,11 @@ async fn submitted(app: &App, incoming: &Incoming) -> Result<Response, NotSignin
     let session = SessionRecord {
         digest: Sha256Digest::of(handle.as_bytes()),
         user_id: user.user_id,
-        // The request may have begun at an edge whose clock is ahead: this login came after it.
-        auth_time: now.max(sign_in.opened.transaction.started_at.min(now.plus(CLOCK_SKEW))),
+        // The request may have begun at an edge whose clock is ahead, and what has ended older
+        // logins, in this very second: this login came after both.
+        auth_time: now
+            .max(sign_in.opened.transaction.started_at.min(now.plus(CLOCK_SKEW)))
+            .max(user.valid_from.min(now.plus(CLOCK_SKEW))),
         expires_at: now.plus(LOGIN_SESSION_EXPIRES_IN),
         user_agent: user_agent(incoming),
         address: incoming.client_address,

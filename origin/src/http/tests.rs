@@ -1,6 +1,7 @@
 //! The whole router, over the embedded store where the store does not matter: statuses, headers and
 //! bodies as clients see them.
 
+mod account;
 mod edge;
 mod revocation;
 
@@ -139,6 +140,29 @@ impl Server {
 
     async fn token(&self, id: &str, form: &[(&str, &str)]) -> Answer {
         self.post("/oauth2/token", &[("authorization", &self.basic(id))], form).await
+    }
+
+    /// Logs in to the client that needs no consent, with a browser that calls itself so.
+    async fn sign_in_as(&self, user_agent: &[u8]) -> Answer {
+        let authorize = self.get(&authorize_url("own"), &[]).await;
+        let cookies = authorize.cookies();
+        let login = self.get(authorize.header("location").unwrap(), &[("cookie", &cookies)]).await;
+        let (tx, csrf) = (login.field("tx"), login.field("csrf"));
+        let form = [
+            ("tx", tx.as_str()),
+            ("csrf", csrf.as_str()),
+            ("username", "alice@example.test"),
+            ("password", PASSWORD),
+        ];
+        let request = Request::post("/oauth2/login")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("cookie", cookies)
+            .header("user-agent", user_agent)
+            .body(Body::from(encode(form)))
+            .unwrap();
+        let answer = self.send(request).await;
+        assert_eq!(answer.status, 303, "{}", answer.body);
+        answer
     }
 
     /// Signs in through the pages and returns the redirect to the client.

@@ -147,6 +147,7 @@ pub async fn by_refresh_token(
     let rotated = app.store.rotate_refresh(&rotation, now).await?;
     let (grant, access, successor) = refresh_token::judge(rotated, successors)?;
     check_user(app, incoming, &grant).await?;
+    check_consent(app, incoming, client, &grant).await?;
     let issuance = Issuance {
         grant: &grant,
         access,
@@ -199,4 +200,22 @@ async fn check_user(app: &App, incoming: &Incoming, grant: &GrantRecord) -> Resu
     }
     app.store.revoke_grant(&grant.grant_id, incoming.now).await?;
     Err(Denied::UserDisabled.into())
+}
+
+/// Ends the grant of a user who has taken the consent back. Nobody consents to a first-party client.
+async fn check_consent(
+    app: &App,
+    incoming: &Incoming,
+    client: &Client,
+    grant: &GrantRecord,
+) -> Result<(), HttpError> {
+    if client.first_party {
+        return Ok(());
+    }
+    let directory = app.known.directory();
+    if directory.find_consent(&grant.user_id, &client.client_id).await?.is_some() {
+        return Ok(());
+    }
+    app.store.revoke_grant(&grant.grant_id, incoming.now).await?;
+    Err(Denied::ConsentWithdrawn.into())
 }

@@ -142,7 +142,11 @@ async fn only_a_signing_edge_sees_the_snapshot() {
     let signed = statement.sign(&server.app.edge_keys.requests, &parts("/internal/clients"));
     let answer = server.get("/internal/clients", &[("cadence-edge", &signed)]).await;
     assert_eq!(answer.status, 200);
-    assert_eq!(answer.json()["clients"].as_array().unwrap().len(), 2);
+    let json = answer.json();
+    let ids: Vec<_> =
+        json["clients"].as_array().unwrap().iter().map(|client| &client["client_id"]).collect();
+    assert_eq!(ids, ["own", "web", "account"], "the account page's own client, too");
+    assert!(!answer.body.contains("backchannel"), "{}", answer.body);
     assert!(!answer.body.contains("secret\""), "{}", answer.body);
     let other = statement.sign(&server.app.edge_keys.requests, &parts("/oauth2/jwks"));
     let refused = server.get("/internal/clients", &[("cadence-edge", &other)]).await;

@@ -26,6 +26,11 @@ fn list_path(tokens: &Value) -> String {
     uri.strip_prefix("https://id.example").unwrap().to_owned()
 }
 
+/// The status list in which an access token has its place.
+pub(super) fn list_of(tokens: &Value) -> String {
+    list_path(tokens).rsplit('/').next().unwrap().to_owned()
+}
+
 /// A server over Redis, in which somebody has signed in.
 struct Half {
     redis: RedisServer,
@@ -47,7 +52,7 @@ impl Half {
     }
 
     fn list(&self) -> String {
-        list_path(&self.tokens).rsplit('/').next().unwrap().to_owned()
+        list_of(&self.tokens)
     }
 
     /// How many tokens the world sees revoked.
