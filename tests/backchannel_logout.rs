@@ -446,6 +446,25 @@ fn the_process_ends_although_a_client_is_away() {
     server.origin.wait_end();
 }
 
+/// A system without certificates reaches no https URI, says so, and does the rest.
+#[test]
+fn without_certificates_the_rest_goes_on() {
+    let server = Server::start_tuned(
+        |origin| {
+            origin.set("SSL_CERT_FILE", "/dev/null");
+            origin.set("SSL_CERT_DIR", "/nonexistent");
+        },
+        |_| (),
+    );
+    let warned = server.origin.log();
+    assert!(warned.contains("no client can be told of a logout at an https URI"), "{warned}");
+    let recipient = Recipient::new([]);
+    let app = told_client(&server, &recipient, "");
+    let (mut browser, tokens) = signed_in(&server, &app);
+    log_out(&mut browser, &tokens);
+    recipient.wait(1);
+}
+
 /// What cannot be called is not registered.
 #[test]
 fn a_logout_uri_is_checked_at_registration() {

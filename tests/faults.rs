@@ -317,6 +317,9 @@ fn rows_are_where_the_key_table_says_and_hold_no_secret() {
             [
                 "cadence:session:{",
                 "cadence:session-grants:{",
+                "cadence:user-sessions:",
+                "cadence:notices:{",
+                "cadence:notice:{",
                 "cadence:transaction:",
                 "cadence:code:{",
                 "cadence:grant:{",
@@ -335,6 +338,7 @@ fn rows_are_where_the_key_table_says_and_hold_no_secret() {
         let read: &[&str] = match redis.command(&["TYPE", key]).trim() {
             "+hash" => &["HGETALL", key],
             "+set" => &["SMEMBERS", key],
+            "+zset" => &["ZRANGE", key, "0", "-1"],
             _ => &["GET", key],
         };
         dump.push_str(key);

@@ -42,6 +42,8 @@ fn a_person_signs_in_with_chromium_and_no_javascript() {
         }
         assert!(person["approved"]["code"].is_string());
         assert!(person["remembered"]["code"].is_string());
+        assert_eq!(person["account"]["url"], format!("{}/account", server.url));
+        assert!(!person["account"]["apps"].as_str().unwrap().is_empty(), "{person:#}");
         assert_eq!(person["error"]["status"], 400);
         assert!(person["heading"].as_str().unwrap().starts_with("Sign in to"), "signed out");
     }

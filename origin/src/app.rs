@@ -80,13 +80,6 @@ impl fmt::Display for Unavailable {
 
 impl std::error::Error for Unavailable {}
 
-impl Unavailable {
-    /// Says what is away.
-    pub fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self(cause.into())
-    }
-}
-
 impl From<StoreError> for Unavailable {
     fn from(error: StoreError) -> Self {
         Self::new(error)

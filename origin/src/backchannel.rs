@@ -25,7 +25,7 @@ const LEASE_IN: u64 = 15;
 /// How often the store is asked for notices; one of this process is sent at once.
 const ASKED_EVERY: Duration = Duration::from_secs(1);
 
-/// How long to wait when the store does not answer, or no request can be made.
+/// How long to wait when the store does not answer.
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// Notices that are sent at the same time.
@@ -77,10 +77,16 @@ impl Outcome {
 ///
 /// Nothing waits for it: a client that does not answer holds up other notices at most.
 pub async fn run(app: Arc<App>, mut ending: watch::Receiver<bool>) {
+    let http = match client() {
+        Ok(http) => http,
+        Err(error) => {
+            tracing::warn!(error = said(&error), "no client can be told of a logout");
+            return;
+        }
+    };
     let mut sending = JoinSet::new();
-    let mut http = None;
     loop {
-        let pause = match send_due(&app, &mut http, &mut sending).await {
+        let pause = match send_due(&app, &http, &mut sending).await {
             Ok(()) => ASKED_EVERY,
             Err(error) => {
                 tracing::warn!(%error, "clients cannot be told of logouts");
@@ -102,18 +108,13 @@ pub async fn run(app: Arc<App>, mut ending: watch::Receiver<bool>) {
 /// Takes what is due, and begins to send it.
 async fn send_due(
     app: &Arc<App>,
-    http: &mut Option<Client>,
+    http: &Client,
     sending: &mut JoinSet<()>,
 ) -> Result<(), Unavailable> {
     let free = u32::try_from(SENT_AT_ONCE.saturating_sub(sending.len())).unwrap_or_default();
     if free == 0 {
         return Ok(());
     }
-    // Before anything is taken: without it, the notices are for another process.
-    let http = match http {
-        Some(http) => http,
-        None => http.insert(client().map_err(Unavailable::new)?),
-    };
     let now = clock::now();
     for taken in app.store.take_due_notices(free, now.plus(LEASE_IN), now).await? {
         let (app, http) = (app.clone(), http.clone());
@@ -127,15 +128,21 @@ async fn send_due(
 }
 
 /// Makes what sends requests: it follows no redirect, and uses no proxy that only the environment
-/// names.
+/// names. Where the system has no certificates, no https URI can be reached, and the log says so.
 fn client() -> reqwest::Result<Client> {
-    Client::builder()
-        .redirect(Policy::none())
-        .no_proxy()
-        .timeout(ANSWER_IN)
-        .pool_max_idle_per_host(1)
-        .user_agent("Cadence")
-        .build()
+    let builder = || {
+        Client::builder()
+            .redirect(Policy::none())
+            .no_proxy()
+            .timeout(ANSWER_IN)
+            .pool_max_idle_per_host(1)
+            .user_agent("Cadence")
+    };
+    builder().build().or_else(|error| {
+        let error = said(&error);
+        tracing::warn!(error, "no client can be told of a logout at an https URI");
+        builder().tls_certs_only([]).build()
+    })
 }
 
 /// Sends one notice, and writes down what became of it.

@@ -1,5 +1,5 @@
 // A real sign-in in Chromium, with JavaScript disabled: wrong password, consent denied, consent
-// given, error page, logout; once in the light, once in the dark, once on a phone. Saves a
+// given, the account page, error page, logout; once in the light, once in the dark, once on a phone. Saves a
 // screenshot of each page and prints what happened.
 import { mkdirSync } from "node:fs";
 import { createServer } from "node:http";
@@ -85,6 +85,13 @@ async function signIn(name, options) {
   await page.waitForURL(`${redirectUri}**`);
   const remembered = last();
 
+  await page.goto(new URL("/account", issuer).href);
+  await look("account");
+  const apps = await page.getByRole("list", { name: "Apps that are signed in from here" }).innerText();
+  await button("Take it back").click();
+  await page.getByText("You have not allowed any app").waitFor();
+  const account = { apps, url: page.url() };
+
   const response = await page.goto(authorize({ redirect_uri: "https://evil.example/" }));
   await look("error");
   const error = { status: response.status(), text: await page.locator("main").innerText() };
@@ -101,7 +108,7 @@ async function signIn(name, options) {
   await context.close();
   return {
     name, problems, alert, kept, focusAtLogin, focusAfterError,
-    denied, approved, remembered, error, heading,
+    denied, approved, remembered, account, error, heading,
   };
 }
 
