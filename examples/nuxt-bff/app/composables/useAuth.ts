@@ -10,7 +10,8 @@ export function useAuth() {
 
   /** Asks the server again: another tab may have signed in or out. */
   async function refresh(): Promise<void> {
-    session.value = await $fetch<VisibleSession | null>("/api/session");
+    const answer = await $fetch<{ session: VisibleSession | null }>("/api/session");
+    session.value = answer.session;
   }
 
   /** Leaves for Cadence; afterwards the browser is at `returnTo`, a path of this site. */

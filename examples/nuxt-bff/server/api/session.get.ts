@@ -1,5 +1,5 @@
-/** Says who is signed in; `null` when nobody is. */
-export default defineEventHandler((event): VisibleSession | null => {
+/** Says who is signed in; `{ "session": null }` when nobody is. */
+export default defineEventHandler((event): { session: VisibleSession | null } => {
   setHeader(event, "cache-control", "no-store");
-  return event.context.visibleSession ?? null;
+  return { session: event.context.visibleSession ?? null };
 });
