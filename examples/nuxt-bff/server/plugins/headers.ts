@@ -5,14 +5,15 @@ import { createHash } from "node:crypto";
  * that Nuxt writes into the page (its public settings) by its digest.
  */
 export default defineNitroPlugin((nitro) => {
-  const { issuer, baseUrl } = useSettings();
-  nitro.hooks.hook("beforeResponse", (event, { body }) => {
-    removeResponseHeader(event, "x-powered-by");
+  nitro.hooks.hook("request", (event) => {
     setHeader(event, "x-content-type-options", "nosniff");
     setHeader(event, "referrer-policy", "same-origin");
-    if (baseUrl.protocol === "https:") {
+    if (useSettings().baseUrl.protocol === "https:") {
       setHeader(event, "strict-transport-security", "max-age=31536000");
     }
+  });
+  nitro.hooks.hook("beforeResponse", (event, { body }) => {
+    removeResponseHeader(event, "x-powered-by");
     if (typeof body !== "string" || !body.startsWith("<!DOCTYPE html>")) return;
     setHeader(event, "cache-control", "no-store");
     setHeader(
@@ -20,9 +21,9 @@ export default defineNitroPlugin((nitro) => {
       "content-security-policy",
       [
         "default-src 'self'",
-        `script-src 'self' ${digestsOf(body).join(" ")}`,
+        ["script-src 'self'", ...digestsOf(body)].join(" "),
         // Signing out is a form whose answer leads on to Cadence.
-        `form-action 'self' ${issuer.origin}`,
+        `form-action 'self' ${useSettings().issuer.origin}`,
         "frame-ancestors 'none'",
         "base-uri 'none'",
         "object-src 'none'",

@@ -120,6 +120,7 @@ function isDue(session: Session): boolean {
 const renewed = new Map<string, { tokens: Promise<Session>; at: number }>();
 const keptFor = 60 * 60;
 const keptAtMost = 10_000;
+const failedFor = 5_000;
 
 async function successor(session: Session): Promise<Session> {
   forgetOld();
@@ -135,7 +136,9 @@ async function successor(session: Session): Promise<Session> {
   try {
     return await tokens;
   } catch (error) {
-    renewed.delete(key);
+    // For a moment the failure is everybody's answer: while Cadence is away, not every request of a
+    // page should wait for it again.
+    setTimeout(() => renewed.delete(key), failedFor).unref();
     throw error;
   }
 }
