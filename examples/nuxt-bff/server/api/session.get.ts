@@ -1,0 +1,5 @@
+/** Says who is signed in; `{ "session": null }` when nobody is. */
+export default defineEventHandler((event): { session: VisibleSession | null } => {
+  setHeader(event, "cache-control", "no-store");
+  return { session: event.context.visibleSession ?? null };
+});
