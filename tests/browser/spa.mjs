@@ -1,0 +1,225 @@
+// The single-page app in Chromium, with its tokens at the edge: sign-in, notes, two tabs, an outage,
+// the end of a session, no token anywhere in the browser. Then the contrast page, whose tokens are in
+// the page. Once in the light, once in the dark, once on a phone. Saves screenshots and prints what
+// happened. Fails when something is not as it must be.
+//
+//   node spa.mjs http://localhost:8787 FOLDER USERNAME PASSWORD
+import assert from "node:assert/strict";
+import { mkdirSync } from "node:fs";
+import { AxeBuilder } from "@axe-core/playwright";
+import { chromium } from "playwright-core";
+
+const [base, folder, username, password] = process.argv.slice(2);
+mkdirSync(folder, { recursive: true });
+const at = (path) => new URL(path, base).href;
+
+/** What every JWT looks like. */
+const JWT = /eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}/;
+
+const browser = await chromium.launch({
+  executablePath: "/usr/bin/chromium",
+  args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"],
+});
+
+/** A browser of its own: everything that its pages report, ask and hear is kept. */
+async function visitor(name, options) {
+  const context = await browser.newContext(options);
+  const problems = [];
+  const seen = { bodies: [], requests: [] };
+  context.on("page", (page) => {
+    page.on("pageerror", (error) => problems.push(String(error)));
+    page.on("console", (message) => {
+      // Chromium reports answers that are part of what is tried: nobody signed in, and an outage.
+      if (message.type() === "error" && !/status of (401|503)/.test(message.text())) problems.push(message.text());
+    });
+    page.on("response", (response) => {
+      const { pathname } = new URL(response.url());
+      seen.bodies.push(response.text().then((text) => ({ pathname, text }), () => ({ pathname, text: "" })));
+    });
+    page.on("request", (request) => {
+      const { pathname } = new URL(request.url());
+      if (pathname.startsWith("/bff/") && request.resourceType() === "fetch") {
+        seen.requests.push({ method: request.method(), pathname, csrf: request.headers()["x-csrf"] });
+      }
+    });
+  });
+  const look = async (page, what) => {
+    const [wide, screen] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+    if (wide > screen) problems.push(`${what} is ${wide} wide on ${screen}`);
+    const { violations } = await new AxeBuilder({ page }).analyze();
+    for (const { id, nodes } of violations) problems.push(`${what}: ${id}: ${nodes.map(({ html }) => html).join(" ")}`);
+    await page.screenshot({ path: `${folder}/${what}-${name}.png`, fullPage: true });
+  };
+  return { context, problems, seen, look };
+}
+
+const button = (page, name) => page.getByRole("button", { name, exact: true });
+const heading = (page, name) => page.getByRole("heading", { name });
+
+async function typePassword(page) {
+  await page.getByLabel("Username").fill(username);
+  await page.getByLabel("Password").fill(password);
+  await button(page, "Sign in").click();
+}
+
+async function app(name, options) {
+  const { context, problems, seen, look } = await visitor(name, options);
+  const page = await context.newPage();
+
+  await page.goto(at("/spa/?from=driver"));
+  await heading(page, "Your notes").first().waitFor();
+  await look(page, "spa-signed-out");
+
+  await page.goto(at("/bff/login?return_to=%2Fspa%2F&prompt=none"));
+  await page.getByText("Nobody is signed in at Cadence.").waitFor();
+  assert.equal(page.url(), at("/spa/"), "the error does not stay in the URL");
+
+  await page.goto(at("/spa/?from=driver"));
+  await button(page, "Sign in").click();
+  await typePassword(page);
+  await heading(page, "Hello,").waitFor();
+  assert.equal(page.url(), at("/spa/?from=driver"), "the sign-in ends where it began");
+  const claims = await page.locator("#claims dt").allInnerTexts();
+  assert.ok((await page.locator("#claims").innerText()).includes(username));
+
+  const note = (text) => page.locator("#notes li").filter({ hasText: text });
+  const milk = `Milk (${name})`;
+  await page.getByLabel("A new note").fill(milk);
+  await button(page, "Add").click();
+  await note(milk).waitFor();
+
+  // A second tab: a note there is seen here, live.
+  const second = await context.newPage();
+  await second.goto(at("/spa/"));
+  await heading(second, "Hello,").waitFor();
+  const bread = `Bread (${name})`;
+  await second.getByLabel("A new note").fill(bread);
+  await button(second, "Add").click();
+  await note(bread).waitFor();
+  await look(page, "spa-signed-in");
+
+  // An outage: what is on the screen stays, and nobody is signed out.
+  await context.route("**/bff/**", (route) => route.fulfill({
+    status: 503,
+    headers: { "retry-after": "1", "content-type": "application/json" },
+    body: '{"error":"temporarily_unavailable"}',
+  }));
+  await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+  await page.getByText("Cadence cannot be reached just now.", { exact: false }).waitFor();
+  assert.ok(await note(milk).isVisible(), "the notes stay");
+  await button(page, "Sign out").click();
+  await page.getByText("You are still signed in", { exact: false }).waitFor();
+  await look(page, "spa-outage");
+  await context.unroute("**/bff/**");
+  await page.locator("#trouble").waitFor({ state: "hidden" });
+  assert.ok(await heading(page, "Hello,").isVisible());
+
+  // Nothing that is a token, wherever a script could look.
+  const cookies = (await context.cookies()).map(({ name, httpOnly }) => ({ name, httpOnly }));
+  const session = cookies.find(({ name }) => name.endsWith("cadence_bff"));
+  assert.deepEqual(session?.httpOnly, true);
+  const scripts = await page.evaluate(() => ({
+    cookie: document.cookie,
+    storage: JSON.stringify({ ...localStorage }) + JSON.stringify({ ...sessionStorage }),
+  }));
+  assert.doesNotMatch(scripts.cookie, /cadence/);
+  assert.doesNotMatch(scripts.storage, JWT);
+
+  // Two tabs stay in step.
+  await button(second, "Sign out").click();
+  await page.getByText("You are signed out, in all tabs.").waitFor({ timeout: 3_000 });
+  await button(page, "Sign in").click();
+  await typePassword(page);
+  await heading(page, "Hello,").waitFor();
+  await heading(second, "Hello,").waitFor({ timeout: 3_000 });
+  await second.close();
+
+  // The session ends while something is being written.
+  await page.getByLabel("A new note").fill("Half a thought");
+  await context.clearCookies({ name: session.name });
+  await button(page, "Add").click();
+  await heading(page, "Your session is over").waitFor();
+  assert.equal(await page.locator("#notes li").count(), 0, "what was read is gone");
+  await look(page, "spa-over");
+  await button(page, "Sign in").click();
+  await page.waitForURL(at("/spa/?from=driver"));
+  await heading(page, "Hello,").waitFor();
+  assert.equal(await page.getByLabel("A new note").inputValue(), "Half a thought");
+  await button(page, "Sign out").click();
+  await page.getByText("You are signed out, in all tabs.").waitFor();
+
+  await page.close();
+  const bodies = await Promise.all(seen.bodies);
+  const withTokens = bodies.filter(({ text }) => JWT.test(text)).map(({ pathname }) => pathname);
+  assert.deepEqual(withTokens, [], "no answer holds a token");
+  const withoutCsrf = seen.requests.filter(({ csrf }) => csrf !== "1");
+  assert.deepEqual(withoutCsrf, []);
+  await context.close();
+  return { name, problems, claims, cookies, answers: bodies.length, requests: seen.requests.length };
+}
+
+async function contrast(name, options) {
+  const { context, problems, seen, look } = await visitor(name, options);
+  const page = await context.newPage();
+  await page.goto(at("/spa/public.html"));
+  await heading(page, "The tokens are in the page").waitFor();
+  await look(page, "public-signed-out");
+  await button(page, "Sign in").click();
+  await typePassword(page);
+  await button(page, "Deny").click();
+  await page.getByText("You did not sign in.", { exact: false }).waitFor();
+  assert.equal(page.url(), at("/spa/public"));
+
+  await button(page, "Sign in").click();
+  await button(page, "Allow").click();
+  await heading(page, "Hello,").waitFor();
+  assert.equal(page.url(), at("/spa/public"), "the code does not stay in the URL");
+  assert.ok((await page.locator("#person-claims").innerText()).includes(username));
+  const scope = (await page.locator("#access-claims").innerText()).includes("notes:read");
+  assert.ok(scope);
+
+  const said = [];
+  const hear = async (press, expected) => {
+    await button(page, press).click();
+    const text = page.locator("#said").filter({ hasText: expected });
+    await text.waitFor();
+    said.push((await text.innerText()).replace(/eyJ\S*/, "eyJ…"));
+  };
+  await hear("Call the API", /^The API answered/);
+  await hear("Get the next tokens", /^Another access token/);
+  await hear("Be an injected script", /^Caught: Bearer eyJ/);
+  await look(page, "public-signed-in");
+  const bodies = await Promise.all(seen.bodies);
+  const withTokens = [...new Set(bodies.filter(({ text }) => JWT.test(text)).map(({ pathname }) => pathname))];
+  assert.deepEqual(withTokens, ["/oauth2/token"], "here the browser does see tokens: the check can fail");
+
+  await page.reload();
+  await heading(page, "The tokens are in the page").waitFor();
+  assert.equal(await page.evaluate(() => localStorage.length + sessionStorage.length), 0);
+  await button(page, "Sign in").click();
+  await button(page, "Allow").click();
+  await heading(page, "Hello,").waitFor();
+  await button(page, "Sign out").click();
+  await heading(page, "The tokens are in the page").waitFor();
+  await button(page, "Sign in").click();
+  assert.equal(await page.getByLabel("Password").count(), 1, "the login session is over, too");
+  await context.close();
+  return { name, problems, said, withTokens };
+}
+
+const desktop = { viewport: { width: 1280, height: 800 } };
+const phone = { viewport: { width: 320, height: 640 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
+const told = [];
+try {
+  for (const [name, options] of [
+    ["light", { ...desktop, colorScheme: "light" }],
+    ["dark", { ...desktop, colorScheme: "dark" }],
+    ["phone", { ...phone, colorScheme: "light" }],
+  ]) {
+    told.push({ app: await app(name, options), contrast: await contrast(name, options) });
+  }
+} finally {
+  await browser.close();
+}
+process.stdout.write(`${JSON.stringify(told)}\n`);
+for (const { app, contrast } of told) assert.deepEqual([app.problems, contrast.problems], [[], []]);
