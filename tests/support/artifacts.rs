@@ -36,6 +36,18 @@ pub fn worker_dir() -> PathBuf {
     root().join("build/worker")
 }
 
+/// Returns the folder of the development site: the start page, the playground, the single-page app.
+#[must_use]
+pub fn site_dir() -> PathBuf {
+    root().join("build/site")
+}
+
+/// Returns the module that starts the built Nuxt application.
+#[must_use]
+pub fn nuxt_server() -> PathBuf {
+    root().join("examples/nuxt-bff/.output/server/index.mjs")
+}
+
 /// Finds everything. Builds origin and worker first, unless `CADENCE_TEST_PREPARED` says that they
 /// are current.
 ///
@@ -67,6 +79,8 @@ pub fn artifacts() -> &'static Artifacts {
             (&artifacts.example_api, "cargo build -p example-api"),
             (&artifacts.worker, "cargo xtask worker"),
             (&artifacts.workerd, "npm ci"),
+            (&site_dir().join("spa"), "cargo xtask examples"),
+            (&nuxt_server(), "cargo xtask examples"),
         ] {
             assert!(path.exists(), "{} is missing; `{how}` brings it", path.display());
         }
@@ -88,6 +102,7 @@ fn build() {
     for arguments in [
         &["build", "--quiet", "--package", "origin", "--package", "example-api"][..],
         &["run", "--quiet", "--package", "xtask", "--", "worker"],
+        &["run", "--quiet", "--package", "xtask", "--", "examples"],
     ] {
         let status = cargo().args(arguments).status();
         assert!(

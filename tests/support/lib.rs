@@ -10,7 +10,7 @@ mod process;
 mod redis;
 
 pub use api::{API_AUDIENCE, start_api};
-pub use artifacts::{Artifacts, artifacts, cargo, root, worker_dir};
+pub use artifacts::{Artifacts, artifacts, cargo, nuxt_server, root, site_dir, worker_dir};
 pub use edge::{Edge, EdgeSettings, copy_folder};
 pub use origin::{Origin, OriginSettings};
 pub use process::{Ending, Process, free_port, wait_until};

@@ -13,8 +13,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use stack::{Backing, Ending, Origin, OriginSettings, Process, Redis};
 
 use crate::step::{Failed, cargo, root, run, step};
-use crate::tools;
 use crate::worker::{self, Build};
+use crate::{examples, tools};
 
 /// Where the edge listens, and the port in the development settings of `wrangler.toml`.
 const EDGE_PORT: u16 = 8787;
@@ -22,6 +22,8 @@ const ORIGIN_PORT: u16 = 8888;
 const ADMIN_PORT: u16 = 8889;
 /// Where the example API listens, and the upstream in the development settings.
 const API_PORT: u16 = 9090;
+/// Where the Nuxt application listens, and the port of its registered redirect URI.
+const NUXT_PORT: u16 = 3000;
 const ISSUER: &str = "http://localhost:8787";
 
 /// The value in the development settings of `wrangler.toml`; the origin takes it on loopback only.
@@ -43,10 +45,12 @@ pub(crate) fn run_until_interrupted(backing: Backing) -> Result<(), Failed> {
         (ORIGIN_PORT, "origin"),
         (ADMIN_PORT, "admin"),
         (API_PORT, "example API"),
+        (NUXT_PORT, "Nuxt example"),
     ] {
         require_free(port, what)?;
     }
     worker::build(Build::Quick)?;
+    examples::build_all()?;
     step("build the origin", || run(&mut cargo(&["build", "--package", "origin"])))?;
     step("build the example API", || run(&mut cargo(&["build", "--package", "example-api"])))?;
     let signals = Signals::watch()?;
@@ -60,6 +64,7 @@ pub(crate) fn run_until_interrupted(backing: Backing) -> Result<(), Failed> {
     })?;
     let api = step("start the example API", || start_api(&data))?;
     let edge = step("start the edge in `wrangler dev`", || start_edge(&data, &signals))?;
+    let nuxt = step("start the Nuxt application", || start_nuxt(&data, &signals))?;
     println!("{}", welcome(began.elapsed(), redis.as_ref(), &data));
     while !signals.came() {
         std::thread::sleep(Duration::from_millis(100));
@@ -72,9 +77,13 @@ pub(crate) fn run_until_interrupted(backing: Backing) -> Result<(), Failed> {
         if !api.runs() {
             return Err(ended("the example API", &api.log()));
         }
+        if !nuxt.runs() {
+            return Err(ended("the Nuxt application", &nuxt.log()));
+        }
     }
     eprintln!();
     step("stop", || {
+        drop(nuxt);
         drop(edge);
         drop(api);
         drop(origin);
@@ -146,7 +155,9 @@ fn start_edge(data: &Path, signals: &Signals) -> Result<Process, Failed> {
     let folder = data.join("dev-edge");
     fs::create_dir_all(&folder)?;
     let wrangler = root().join("node_modules/.bin/wrangler");
-    let arguments = ["dev", "--persist-to"].map(OsStr::new);
+    let site = stack::site_dir();
+    let arguments =
+        [OsStr::new("dev"), OsStr::new("--assets"), site.as_os_str(), OsStr::new("--persist-to")];
     let arguments: Vec<&OsStr> = arguments.into_iter().chain([folder.as_os_str()]).collect();
     let environment = [("WRANGLER_SEND_METRICS", "false"), ("CI", "1"), ("NO_COLOR", "1")]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -154,25 +165,48 @@ fn start_edge(data: &Path, signals: &Signals) -> Result<Process, Failed> {
     let _ = fs::remove_file(&log);
     let process =
         Process::start_in(&root(), &wrangler, &arguments, &environment, &log, Ending::Terminate);
+    until_it_answers(process, "wrangler", (EDGE_PORT, "/healthz"), signals)
+}
+
+fn start_nuxt(data: &Path, signals: &Signals) -> Result<Process, Failed> {
+    let folder = data.join("dev-nuxt");
+    fs::create_dir_all(&folder)?;
+    let log = folder.join("nuxt.log");
+    let _ = fs::remove_file(&log);
+    let node = tools::find("node").ok_or(Failed("Node.js is missing".to_owned()))?;
+    let environment = [("PORT", NUXT_PORT.to_string()), ("HOST", "localhost".to_owned())]
+        .map(|(name, value)| (name.to_owned(), value));
+    let server = stack::nuxt_server();
+    let process = Process::start(&node, &[server.as_os_str()], &environment, &log, Ending::Kill);
+    until_it_answers(process, "the Nuxt application", (NUXT_PORT, "/"), signals)
+}
+
+/// Waits until a process answers at a port and path.
+fn until_it_answers(
+    process: Process,
+    what: &str,
+    (port, path): (u16, &str),
+    signals: &Signals,
+) -> Result<Process, Failed> {
     let began = Instant::now();
-    while !answers(EDGE_PORT) {
+    while !answers(port, path) {
         if signals.came() {
             return Err(Failed("interrupted".to_owned()));
         }
         if !process.runs() || began.elapsed() > Duration::from_mins(2) {
-            return Err(Failed(format!("wrangler did not start:\n{}", tail(&process.log()))));
+            return Err(Failed(format!("{what} did not start:\n{}", tail(&process.log()))));
         }
         std::thread::sleep(Duration::from_millis(50));
     }
     Ok(process)
 }
 
-/// Tells whether `/healthz` is answered at a port of `localhost`.
-fn answers(port: u16) -> bool {
+/// Tells whether a path is answered with 200 at a port of `localhost`.
+fn answers(port: u16, path: &str) -> bool {
     let ask = || -> std::io::Result<bool> {
         let mut stream = TcpStream::connect(("localhost", port))?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        write!(stream, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
         let mut line = [0; 12];
         stream.read_exact(&mut line)?;
         Ok(line == *b"HTTP/1.1 200")
@@ -187,6 +221,9 @@ fn welcome(took: Duration, redis: Option<&Redis>, data: &Path) -> String {
     format!(
         r#"
 Cadence runs ({took:.1} s). Ctrl-C ends it.
+
+Open {ISSUER}/ — from there, a click away: the playground, a single-page app with its tokens at the
+edge, the same without, a Nuxt app (http://localhost:{NUXT_PORT}/), the account page.
 
   issuer    {ISSUER}
   discovery {ISSUER}/.well-known/openid-configuration
@@ -217,7 +254,10 @@ A token for the example API (examples/api), and what it opens; add -d '{{"text":
   curl -N -H "Authorization: Bearer $TOKEN" {ISSUER}/api/notes/events
 "#,
         took = took.as_secs_f64(),
-        logs = format_args!("{} (dev-edge/wrangler.log, dev-api/api.log)", data.display()),
+        logs = format_args!(
+            "{} (dev-edge/wrangler.log, dev-api/api.log, dev-nuxt/nuxt.log)",
+            data.display()
+        ),
     )
 }
 

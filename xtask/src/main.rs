@@ -1,7 +1,8 @@
-//! The verbs of the project: `cargo xtask dev`, `test`, `worker`, `bench`.
+//! The verbs of the project: `cargo xtask dev`, `test`, `worker`, `examples`, `bench`.
 
 mod bench;
 mod dev;
+mod examples;
 mod step;
 mod test;
 mod tools;
@@ -22,6 +23,8 @@ usage: cargo xtask VERB
                        --audit: installs cargo-deny when it is missing, as CI=true does
   worker [--optimize]  builds the edge worker into build/worker;
                        --optimize: small and fast, for deployment
+  examples             builds the single-page app and the Nuxt application, and puts the site of
+                       development together in build/site
   bench [--seconds N] [--only GROUP] [--rotations N]
                        measures origin and edge beside their ceilings
 ";
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         ["test", "--audit"] => test::run_all(test::Audit::Always),
         ["worker"] => worker::build(Build::Quick),
         ["worker", "--optimize"] => worker::build(Build::Optimized),
+        ["examples"] => tools::npm_packages().and_then(|()| examples::build_all()),
         ["bench", arguments @ ..] => bench::run_all(arguments),
         _ => Err(step::Failed(USAGE.to_owned())),
     };

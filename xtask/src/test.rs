@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::step::{Failed, cargo, root, run, step};
 use crate::worker::Build;
-use crate::{tools, worker};
+use crate::{examples, tools, worker};
 
 /// Whether licenses and advisories are checked where the tool for it is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,7 @@ pub(crate) fn run_all(audit: Audit) -> Result<(), Failed> {
     })?;
     deny(audit)?;
     worker::build(Build::Quick)?;
+    examples::build_all()?;
     step("build origin and example API", || {
         run(&mut cargo(&["build", "--quiet", "--package", "origin", "--package", "example-api"]))
     })?;

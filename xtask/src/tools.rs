@@ -1,23 +1,23 @@
 //! Tools: what must be there, and what is installed when it is not.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::step::{Failed, root, run, step};
 
-/// The oldest Node.js that the pinned wrangler runs on.
-const NODE_MAJOR: u32 = 20;
+/// The oldest Node.js that everything runs on: major and minor version.
+const NODE: (u32, u32) = (20, 19);
 
 /// Checks what must be there already, one sentence for each that is not.
 pub(crate) fn check() -> Result<(), Failed> {
     output("cargo", &["--version"])
         .ok_or(Failed("cargo is missing: install Rust 1.95 with rustup".to_owned()))?;
     let node = output("node", &["--version"])
-        .ok_or(Failed("Node.js is missing: install version 20 or newer, with npm".to_owned()))?;
-    let major = node.trim_start_matches('v').split('.').next().and_then(|it| it.parse().ok());
-    if major.is_none_or(|major: u32| major < NODE_MAJOR) {
-        return Err(Failed(format!("Node.js {node} is too old: version 20 or newer is needed")));
+        .ok_or(Failed("Node.js is missing: install version 20.19 or newer, with npm".to_owned()))?;
+    let mut numbers = node.trim_start_matches('v').split('.').map_while(|it| it.parse().ok());
+    if numbers.next().zip(numbers.next()).is_none_or(|version: (u32, u32)| version < NODE) {
+        return Err(Failed(format!("Node.js {node} is too old: version 20.19 or newer is needed")));
     }
     output("npm", &["--version"])
         .ok_or(Failed("npm is missing: it comes with Node.js".to_owned()))?;
@@ -45,17 +45,24 @@ pub(crate) fn wasm_target() -> Result<(), Failed> {
     })
 }
 
-/// Installs the npm packages, when the lock file has changed since the last time.
+/// Installs the npm packages of the workspace, when the lock file has changed since the last time.
 pub(crate) fn npm_packages() -> Result<(), Failed> {
-    let lock = fs::read_to_string(root().join("package-lock.json"))?;
-    let stamp = root().join("node_modules/.cadence-lock");
+    npm_packages_in(&root())
+}
+
+/// Installs the npm packages of a folder, when its lock file has changed since the last time.
+pub(crate) fn npm_packages_in(folder: &Path) -> Result<(), Failed> {
+    let lock = fs::read_to_string(folder.join("package-lock.json"))?;
+    let stamp = folder.join("node_modules/.cadence-lock");
     if fs::read_to_string(&stamp).is_ok_and(|installed| installed == lock) {
         return Ok(());
     }
-    step("npm ci", || {
+    let name = folder.strip_prefix(root()).unwrap_or(folder).display().to_string();
+    let what = if name.is_empty() { "npm ci".to_owned() } else { format!("npm ci in {name}") };
+    step(&what, || {
         run(Command::new("npm")
             .args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
-            .current_dir(root()))?;
+            .current_dir(folder))?;
         Ok(fs::write(&stamp, &lock)?)
     })
 }
