@@ -72,6 +72,13 @@ pub struct App {
 #[derive(Debug)]
 pub struct Unavailable(Box<dyn std::error::Error + Send + Sync>);
 
+impl Unavailable {
+    /// Says what is away.
+    pub fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self(cause.into())
+    }
+}
+
 impl fmt::Display for Unavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
