@@ -35,7 +35,7 @@ function readReturn(): string | undefined {
 
 const REASONS = {
   nobody: "Sign in to read them and to write new ones.",
-  ended: "Your session is over. Sign in, and you are back here, with what you were writing.",
+  ended: "Sign in again, and you are back here, with what you were writing.",
   "signed-out": "You are signed out, in all tabs.",
 };
 
