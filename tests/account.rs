@@ -300,6 +300,12 @@ scenarios! { everywhere:
         is_alive(server, &again.access);
         Tokens::of(&WEB.refresh(server, &again.refresh));
         assert_eq!(person.account().sessions.len(), 1);
+        // The password grant as well.
+        let everywhere = person.account().everywhere;
+        person.submit(&everywhere).is_page(200);
+        let by_password = Tokens::of(&own_tokens(server, &user, PASSWORD));
+        is_alive(server, &by_password.access);
+        Tokens::of(&OWN.refresh(server, &by_password.refresh));
     }
 }
 

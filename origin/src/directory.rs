@@ -12,6 +12,7 @@ pub mod sqlite;
 use async_trait::async_trait;
 use shared::client::{Client, ClientId};
 use shared::jwk::Alg;
+use shared::limits::CLOCK_SKEW;
 use shared::scope::Scope;
 use shared::secret::Sha256Digest;
 use shared::time::UnixTime;
@@ -63,6 +64,15 @@ pub struct UserRecord {
     pub valid_from: UnixTime,
     /// When the user was disabled.
     pub disabled_at: Option<UnixTime>,
+}
+
+impl UserRecord {
+    /// Returns when a login that happens `now` counts as having happened: after what has ended older
+    /// ones, which may have been in this very second.
+    #[must_use]
+    pub fn auth_time(&self, now: UnixTime) -> UnixTime {
+        now.max(self.valid_from.min(now.plus(CLOCK_SKEW)))
+    }
 }
 
 /// What a user has consented to for a client.
@@ -173,7 +183,27 @@ pub fn canonical_username(typed: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::canonical_username;
+    use super::*;
+
+    #[test]
+    fn a_login_comes_after_what_has_ended_older_ones() {
+        let now = UnixTime::from_secs(1_800_000_000);
+        let auth_time = |valid_from| {
+            let user = UserRecord {
+                user_id: UserId("u1".to_owned()),
+                username: "alice".to_owned(),
+                email: None,
+                name: None,
+                password_hash: String::new(),
+                valid_from,
+                disabled_at: None,
+            };
+            user.auth_time(now)
+        };
+        assert_eq!(auth_time(UnixTime::default()), now);
+        assert_eq!(auth_time(now.plus(1)), now.plus(1));
+        assert_eq!(auth_time(now.plus(3_600)), now.plus(CLOCK_SKEW), "not for ever");
+    }
 
     #[test]
     fn spellings_of_one_username_are_one() {

@@ -72,14 +72,12 @@ async fn submitted(app: &App, incoming: &Incoming) -> Result<Response, NotSignin
     };
     let now = incoming.now;
     let handle = base64url(&clock::random::<32>());
+    // The request may have begun at an edge whose clock is ahead: this login came after it.
+    let started_at = sign_in.opened.transaction.started_at.min(now.plus(CLOCK_SKEW));
     let session = SessionRecord {
         digest: Sha256Digest::of(handle.as_bytes()),
+        auth_time: user.auth_time(now).max(started_at),
         user_id: user.user_id,
-        // The request may have begun at an edge whose clock is ahead, and what has ended older
-        // logins, in this very second: this login came after both.
-        auth_time: now
-            .max(sign_in.opened.transaction.started_at.min(now.plus(CLOCK_SKEW)))
-            .max(user.valid_from.min(now.plus(CLOCK_SKEW))),
         expires_at: now.plus(LOGIN_SESSION_EXPIRES_IN),
         user_agent: user_agent(incoming),
         address: incoming.client_address,

@@ -179,8 +179,10 @@ async fn by_password(
     app.statuses.confirm(now).await?;
     let status = app.statuses.take(now).await?;
     let keys = &app.edge_keys.tokens;
-    let (new, refresh_token) =
+    let auth_time = user.auth_time(now);
+    let (mut new, refresh_token) =
         password::begin(keys, client, user.user_id, scope, random, status, now);
+    new.grant.auth_time = auth_time;
     let access = app.store.put_grant(&new, now).await?;
     let issuance = Issuance {
         grant: &new.grant,
