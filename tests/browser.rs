@@ -8,7 +8,7 @@ use crate::server::Server;
 /// A browser of one person at one server.
 #[derive(Clone)]
 pub(crate) struct Browser<'s> {
-    server: &'s Server,
+    url: &'s str,
     cookies: Vec<(String, String)>,
 }
 
@@ -79,8 +79,13 @@ fn selector(css: &str) -> Selector {
 }
 
 impl<'s> Browser<'s> {
-    pub(crate) const fn new(server: &'s Server) -> Self {
-        Self { server, cookies: Vec::new() }
+    pub(crate) fn new(server: &'s Server) -> Self {
+        Self::at(&server.url)
+    }
+
+    /// A browser that begins at an issuer, whoever runs it.
+    pub(crate) const fn at(url: &'s str) -> Self {
+        Self { url, cookies: Vec::new() }
     }
 
     /// Opens a URL or path of the server.
@@ -94,9 +99,8 @@ impl<'s> Browser<'s> {
     /// `null` (Fetch Standard, "append a request Origin header").
     #[track_caller]
     pub(crate) fn submit(&mut self, form: &Form) -> Answer {
-        let origin = self.server.url.clone();
         let request =
-            self.unsent(form).header("origin", &origin).header("sec-fetch-site", "same-origin");
+            self.unsent(form).header("origin", self.url).header("sec-fetch-site", "same-origin");
         self.send(request)
     }
 
@@ -140,7 +144,7 @@ impl<'s> Browser<'s> {
                 302 | 303 => answer.location().to_owned(),
                 _ => return answer,
             };
-            if !next.starts_with('/') && !next.starts_with(&format!("{}/", self.server.url)) {
+            if !next.starts_with('/') && !next.starts_with(&format!("{}/", self.url)) {
                 return answer;
             }
             answer = self.open(&next);
@@ -191,7 +195,7 @@ impl<'s> Browser<'s> {
     }
 
     fn absolute(&self, url: &str) -> String {
-        if url.starts_with('/') { format!("{}{url}", self.server.url) } else { url.to_owned() }
+        if url.starts_with('/') { format!("{}{url}", self.url) } else { url.to_owned() }
     }
 
     fn keep(&mut self, set_cookie: &str) {

@@ -296,7 +296,8 @@ impl Answer {
             if cookie.starts_with("theme=") {
                 continue; // An upstream's own, of which nothing is expected.
             }
-            let of_the_bff = cookie.starts_with("cadence_bff=");
+            let name = cookie.strip_prefix("__Host-").unwrap_or(cookie);
+            let of_the_bff = name.starts_with("cadence_bff=");
             let same_site = if of_the_bff { "; SameSite=Strict" } else { "; SameSite=Lax" };
             for attribute in ["; Path=/", "; HttpOnly", same_site] {
                 assert!(cookie.contains(attribute), "{cookie}");

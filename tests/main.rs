@@ -46,6 +46,7 @@ macro_rules! scenarios {
 }
 
 mod account;
+mod apps;
 mod authorize;
 mod backchannel_logout;
 mod bad_origin;
@@ -58,6 +59,7 @@ mod code;
 mod command_line;
 mod consent;
 mod cors;
+mod deployed;
 mod discovery;
 mod edge_alone;
 mod edge_claims;

@@ -9,7 +9,6 @@ use std::time::UNIX_EPOCH;
 
 use crate::step::{Failed, root, run, step};
 use crate::tools;
-use crate::worker::clear;
 
 /// What a build makes, and what is never a source.
 const NO_SOURCES: [&str; 5] = ["node_modules", "dist", ".output", ".nuxt", ".data"];
@@ -30,14 +29,28 @@ fn site() -> Result<(), Failed> {
     tools::npm_packages_in(&app)?;
     build(&app, "spa", "build the single-page app")?;
     let site = stack::site_dir();
-    // Files of their own names are replaced; wrangler sees no folder without them.
     stack::copy_folder(&root().join("examples/site"), &site);
-    let spa = site.join("spa");
-    clear(&spa)?;
-    stack::copy_folder(&app.join("dist"), &spa);
+    let (made, spa) = (app.join("dist"), site.join("spa"));
+    stack::copy_folder(&made, &spa);
+    remove_others(&spa, &made)?;
     let docs = site.join("docs");
     stack::copy_folder(&root().join("docs"), &docs);
     fs::copy(root().join(README), docs.join(README))?;
+    Ok(())
+}
+
+/// Removes the files of a folder that its model does not have, after the model's are there: a page
+/// that is being served finds either. (A running wrangler serves changed files, but no new names.)
+fn remove_others(folder: &Path, model: &Path) -> Result<(), Failed> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let (path, original) = (entry.path(), model.join(entry.file_name()));
+        if entry.file_type()?.is_dir() {
+            remove_others(&path, &original)?;
+        } else if !original.exists() {
+            fs::remove_file(path)?;
+        }
+    }
     Ok(())
 }
 

@@ -36,6 +36,7 @@ export class Unavailable extends Error {
 
 /**
  * Asks the edge. `X-CSRF` shows that a script of this site asks: no form and no other site can send it.
+ * Read the body of what comes back, whatever it is.
  *
  * @throws {SignInNeeded} on 401
  * @throws {Unavailable} on 5xx, 429, or no answer
@@ -46,9 +47,12 @@ export async function bff(path: string, init: RequestInit = {}): Promise<Respons
   const response = await fetch(`/bff${path}`, { cache: "no-store", ...init, headers }).catch(() => {
     throw new Unavailable();
   });
-  if (response.status === 401) throw new SignInNeeded();
-  if (response.status >= 500 || response.status === 429) {
-    throw new Unavailable(Number(response.headers.get("Retry-After")) || undefined);
+  const isUnknown = response.status >= 500 || response.status === 429;
+  if (response.status === 401 || isUnknown) {
+    // A body that nobody reads keeps its connection busy, and a browser has six of them for a host.
+    await response.text().catch(() => "");
+    if (isUnknown) throw new Unavailable(Number(response.headers.get("Retry-After")) || undefined);
+    throw new SignInNeeded();
   }
   return response;
 }
@@ -111,8 +115,8 @@ export function watchSession(tell: (state: State) => void): (why?: "signed-out")
   async function look(why?: "signed-out"): Promise<State> {
     try {
       const response = await bff("/session");
-      if (!response.ok) throw new Unavailable();
       const session: Session = await response.json();
+      if (!response.ok) throw new Unavailable();
       failures = 0;
       return { is: "signed-in", session };
     } catch (error) {

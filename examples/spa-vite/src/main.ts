@@ -163,6 +163,7 @@ byId("add").addEventListener("submit", async (event) => {
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ text }),
     });
+    await response.text();
     if (!response.ok) {
       byId("problem").textContent = response.status === 507 ? "There is no room for more notes." : "The note was not taken.";
       return;
