@@ -385,6 +385,40 @@ fn an_api_is_reached_by_its_own_path_with_the_sessions_token() {
     call(&mut browser, &server, "GET", "/bff/session").expect(200);
 }
 
+/// An upstream that answers rubbish, or not at all, is 503 with the session unharmed.
+#[test]
+fn an_upstream_that_answers_rubbish_harms_no_session() {
+    let upstream = Scripted::start(|received: &Received, stream: &mut std::net::TcpStream| {
+        let answer = match received.target.as_str() {
+            "/api/up/rubbish" => "what is this?\r\n\r\n",
+            "/api/up/half" => "HTTP/1.1 200 OK\r\ncontent-le",
+            "/api/up/error" => "HTTP/1.1 500 Broken\r\ncontent-length: 4\r\n\r\noops",
+            "/api/up/401" => {
+                "HTTP/1.1 401 No\r\nwww-authenticate: Bearer\r\ncontent-length: 0\r\n\r\n"
+            }
+            _ => "",
+        };
+        let _ = stream.write_all(answer.as_bytes());
+    });
+    let server = in_front_of(&upstream);
+    let _log = server.log_on_failure();
+    let mut browser = signed_in(&server);
+    for path in ["rubbish", "half", "nothing"] {
+        let answer = call(&mut browser, &server, "GET", &format!("/bff/api/up/{path}"));
+        answer.refused(503, "temporarily_unavailable");
+        assert!(answer.headers("set-cookie").is_empty(), "{path}");
+    }
+    // What it says itself is its own: an API's 500 and 401 sign nobody out.
+    for (path, status) in [("error", 500), ("401", 401)] {
+        let request = from_own_page(server.get(&format!("/bff/api/up/{path}")));
+        let cookie = format!("cadence_bff={}", handle(&browser));
+        let answer = request.header("cookie", &cookie).send_elsewhere();
+        assert_eq!(answer.status, status);
+        assert_eq!(answer.header("www-authenticate"), None, "no browser is asked for a token");
+    }
+    call(&mut browser, &server, "GET", "/bff/session").expect(200);
+}
+
 /// BF09: however many ask, in however many isolates, the refresh token is used once, and the handle
 /// stays what it was.
 #[test]
@@ -448,6 +482,7 @@ fn twenty_tabs_of_a_browser_renew_once() {
     assert!(node.wait().unwrap().success());
     assert_eq!(told["answers"], serde_json::json!(vec![200; 20]), "{told:#}");
     assert_eq!(told["handle"], handle, "the handle stays");
+    assert_eq!(told["after"], serde_json::json!(vec![401; 20]), "one signs out, and all are");
     assert_eq!(renewals(&server, "renewed"), 1);
     assert_eq!(renewals(&server, "refused") + renewals(&server, "failed"), 0);
 }

@@ -26,13 +26,13 @@ const cadence: ProxyOptions = {
   },
 };
 
-/** Answers the redirect URI that `demo-spa` has registered for this server. */
+/** Leads from the redirect URI that `demo-spa` has registered for this server to the page. */
 const callback: Plugin = {
   name: "callback",
   configureServer: ({ middlewares }) => {
-    middlewares.use((request, _response, next) => {
-      if (request.url?.startsWith("/callback?")) request.url = request.url.replace("/callback", "/spa/public.html");
-      next();
+    middlewares.use((request, response, next) => {
+      if (!request.url?.startsWith("/callback?")) return next();
+      response.writeHead(303, { location: request.url.replace("/callback", "/spa/public.html") }).end();
     });
   },
 };

@@ -1,5 +1,6 @@
 // Twenty tabs of one browser, signed in through the backend-for-frontend. Says the session's handle,
-// waits for a line, then lets all tabs ask at the same moment, and says what they were answered.
+// waits for a line, then lets all tabs ask at the same moment, signs one of them out and lets all ask
+// again, and says what they were answered.
 //
 //   node tabs.mjs BASE USERNAME PASSWORD
 import { once } from "node:events";
@@ -35,8 +36,22 @@ const moment = Date.now() + 500;
 const answers = await Promise.all(tabs.map((tab) => tab.evaluate(async (moment) => {
   await new Promise((done) => setTimeout(done, moment - Date.now()));
   const answer = await fetch("/bff/api/me", { headers: { "X-CSRF": "1" } });
+  await answer.text();
   return answer.status;
 }, moment)));
-process.stdout.write(`${JSON.stringify({ answers, handle: await handle() })}\n`);
+const kept = await handle();
+
+// One signs out; what the others ask from then on is refused.
+const headers = { "X-CSRF": "1" };
+const signedOut = await first.evaluate(async (headers) => {
+  const answer = await fetch("/bff/logout", { method: "POST", headers });
+  return answer.status;
+}, headers);
+const after = await Promise.all(tabs.map((tab) => tab.evaluate(async (headers) => {
+  const answer = await fetch("/bff/api/me", { headers });
+  await answer.text();
+  return answer.status;
+}, headers)));
+process.stdout.write(`${JSON.stringify({ answers, handle: kept, signedOut, after })}\n`);
 await browser.close();
 process.stdin.destroy();
