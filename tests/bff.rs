@@ -154,7 +154,7 @@ fn without_a_session_nobody_is_signed_in() {
         browser.cookies_mut().push(("cadence_bff".to_owned(), forged.to_owned()));
         let answer = call(&mut browser, server, "GET", "/bff/session");
         answer.refused(401, "login_required");
-        assert!(answer.headers("set-cookie")[0].starts_with("cadence_bff=;"), "{answer:?}");
+        assert!(answer.headers("set-cookie").is_empty(), "it may meet a newer cookie: {answer:?}");
     }
     assert_eq!(server.asked_of_origin(), before, "the origin was not asked");
 }
@@ -237,6 +237,8 @@ fn a_sign_in_leads_back_to_this_host_only() {
         "javascript:alert(1)",
         "/%09/evil.example",
         "/bff/login",
+        "/./bff/api/me",
+        "/x/%252e%252e/../bff/api/me",
     ] {
         browser.open(&format!("/bff/login?return_to={elsewhere}")).is_page(400);
     }
@@ -319,7 +321,12 @@ fn in_front_of(upstream: &Scripted) -> Server {
 
 fn echo(received: &Received, stream: &mut std::net::TcpStream) {
     let body = String::from_utf8_lossy(&received.body).into_owned();
-    let headers = [("content-type", "text/plain"), ("set-cookie", "theme=dark"), ("via", "x")];
+    let headers = [
+        ("content-type", "text/plain"),
+        ("set-cookie", "theme=dark"),
+        ("via", "x"),
+        ("cdn-cache-control", "max-age=60"),
+    ];
     reply(stream, "200 OK", &headers, &body);
 }
 
@@ -349,6 +356,8 @@ fn an_api_is_reached_by_its_own_path_with_the_sessions_token() {
         let answer = browser.send(request).expect(200);
         assert_eq!(answer.body, body.unwrap_or_default());
         assert_eq!(answer.header("cache-control"), Some("private, no-store"));
+        assert_eq!(answer.header("cdn-cache-control"), None);
+        assert!(answer.header("content-security-policy").unwrap().contains("sandbox"));
         assert!(answer.headers("vary").join(",").contains("Cookie"), "{answer:?}");
         let last = upstream.last();
         assert_eq!((last.method.as_str(), last.target.as_str()), (method, path));
@@ -381,6 +390,12 @@ fn an_api_is_reached_by_its_own_path_with_the_sessions_token() {
     }
     // An API that the session's token is not for, and one that it does not suffice for.
     call(&mut browser, &server, "GET", "/bff/api/scoped").refused(403, "insufficient_scope");
+    for method in ["GET", "POST"] {
+        call(&mut browser, &server, method, "/bff/api/other").refused(403, "access_denied");
+    }
+    // No API's answer is a page of this host.
+    let navigation = server.get("/bff/api/up").header("sec-fetch-mode", "navigate");
+    browser.send(navigation).refused(403, "access_denied");
     assert_eq!(upstream.received().len(), before);
     call(&mut browser, &server, "GET", "/bff/session").expect(200);
 }
@@ -525,7 +540,7 @@ fn an_outage_ends_no_session_and_a_revocation_does() {
     make_due(&mut server, &row);
     let over = as_before(&server, "GET", "/bff/api/me");
     over.refused(401, "login_required");
-    assert!(over.headers("set-cookie")[0].starts_with("cadence_bff=;"));
+    assert!(over.headers("set-cookie").is_empty(), "it may meet a newer cookie");
     assert_eq!(renewals(&server, "refused"), 1);
 }
 
@@ -548,16 +563,21 @@ fn a_renewal_that_was_cut_short_is_resumed_after_the_grace() {
         call(&mut browser, server, "GET", "/bff/api/me")
     };
     ask(&server).expect(200);
-    // As if the rotation had happened, and the answer to it had never been written down.
-    redis(&server, &["HSET", &row, "sealed", &before[0], "renew_at", "1"]);
-    redis(&server, &["HSET", &row, "renewal", "lost", "renewal_expires_at", "1"]);
+    // As if the rotation had happened, and the answer to it had never been written down; again and
+    // again, for each renewal begins where the one before was seen to have ended.
     let grant = format!("cadence:grant:{{{}}}", redis(&server, &["HGET", &row, "grant_id"]));
-    redis(&server, &["HSET", &grant, "rotated_at", "1"]);
-    server.edge.as_mut().unwrap().restart();
-    let _log = server.log_on_failure();
-    ask(&server).expect(200);
-    assert_eq!(renewals(&server, "renewed"), 2);
-    assert_eq!(renewals(&server, "refused"), 0);
+    let mut one_behind = before[0].clone();
+    for renewed in 2..=4 {
+        let newest = redis(&server, &["HGET", &row, "sealed"]);
+        redis(&server, &["HSET", &row, "sealed", &one_behind, "renew_at", "1"]);
+        redis(&server, &["HSET", &row, "renewal", "lost", "renewal_expires_at", "1"]);
+        redis(&server, &["HSET", &grant, "rotated_at", "1"]);
+        server.edge.as_mut().unwrap().restart();
+        ask(&server).expect(200);
+        assert_eq!(renewals(&server, "renewed"), renewed);
+        assert_eq!(renewals(&server, "refused"), 0);
+        one_behind = newest;
+    }
 }
 
 /// BF13: a logout clears the cookie, revokes, and is seen by every isolate in seconds.

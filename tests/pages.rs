@@ -85,7 +85,7 @@ fn every_dead_end_says_what_happened_and_leads_on() {
     let again = format!("{}/bff/login?return_to=", server.url);
     for (what, status, heading, leads_to) in [
         ("login", 200, "Sign in", ""),
-        ("login-wrong", 401, "Sign in", ""),
+        ("login-wrong", 400, "Sign in", ""),
         ("unknown-client", 400, "This link does not work", ""),
         ("foreign-redirect", 400, "This link does not work", ""),
         ("lost-transaction", 400, "This page has expired", "http://localhost:3000/"),

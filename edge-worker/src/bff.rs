@@ -38,7 +38,7 @@ pub(crate) async fn answer(
     let answer = match endpoint {
         BffEndpoint::Login => login::answer(edge, incoming, bff)?,
         BffEndpoint::Callback => callback::answer(edge, incoming, bff).await?,
-        BffEndpoint::Session => session::answer(edge, incoming, bff).await?,
+        BffEndpoint::Session => session::answer(edge, incoming).await?,
         BffEndpoint::Logout => logout::answer(edge, incoming, bff).await?,
         BffEndpoint::BackchannelLogout => logout::backchannel(edge, incoming, bff).await?,
         BffEndpoint::Api => api::answer(edge, incoming, bff).await?,

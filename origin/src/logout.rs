@@ -1,5 +1,6 @@
 //! Ending login sessions: who is told, and what is revoked.
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use shared::secret::Sha256Digest;
 use shared::time::UnixTime;
 
@@ -9,6 +10,11 @@ use crate::store::{LogoutNotice, SessionGrant};
 /// How long notices are held back while their session is being ended, seconds: no client hears of
 /// it before it is true, unless the ending stopped half way.
 const NOTICES_HELD_IN: u64 = 3;
+
+/// Grants of one session that are revoked at the same time. A session may have thousands, because a
+/// page can send its browser to sign in again and again; all of them are to be revoked within the time
+/// that one request may take.
+const REVOKED_AT_ONCE: usize = 64;
 
 /// Which grants outlive the session under which they were begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,17 +78,17 @@ pub async fn revoke(
     outliving: Outliving,
     now: UnixTime,
 ) -> Result<(), Unavailable> {
-    for SessionGrant { grant_id, .. } in grants {
-        let grant = app.store.find_grant(grant_id, now).await?;
+    let revoke_one = |grant: SessionGrant| async move {
+        let SessionGrant { grant_id, .. } = grant;
+        let grant = app.store.find_grant(&grant_id, now).await?;
         let stays = grant.is_some_and(|grant| {
             (outliving == Outliving::Offline && grant.scope.contains("offline_access"))
                 || user.is_some_and(|user| user != grant.user_id.0)
         });
-        if !stays {
-            app.store.revoke_grant(grant_id, now).await?;
-        }
-    }
-    Ok(())
+        if stays { Ok(()) } else { app.store.revoke_grant(&grant_id, now).await }
+    };
+    let all = stream::iter(grants.to_vec()).map(revoke_one).buffer_unordered(REVOKED_AT_ONCE);
+    Ok(all.try_collect().await?)
 }
 
 /// Remembers whom to tell: clients that are enabled and have said where.

@@ -18,7 +18,7 @@
 //! | `cadence:status-lists:{status}` | hash | `list` (the one that is being filled), `next` (its first status that is not reserved) | [`STATUS_LIST_KEPT_IN`] after the last reservation |
 //! | `cadence:status-list:{status}:<list>` | string | one bit per access token, the first one in the lowest bit of the first byte; 1: revoked | the same |
 //! | `cadence:bff:{digest}` | hash | `user_id`, `client_id`, `grant_id`, `auth_time`, `sealed` (the tokens, sealed for the handle), `renew_at`, `version` (renewals so far), `renewal`, `renewal_expires_at` (one that is under way, or was and did not come back), `expires_at`, `idle_expires_at` | to `idle_expires_at` |
-//! | `cadence:bff-owner:<digest>` | set | digests of the sessions of a user, or under a login session | absolute end of the last one |
+//! | `cadence:bff-owner:<digest>` | zset | digests of the sessions of a user, or under a login session, by their absolute ends | end of the last one |
 //! | `cadence:notices:{notices}` | zset | digests of the notices that clients are yet to be sent, by the second in which each is due | end of the last one |
 //! | `cadence:notice:{notices}:<digest>` | hash | `client_id`, `user_id`, `sid`, `attempt` (how often it was taken), `leased_until` (while somebody sends it), `expires_at` | to `expires_at` |
 //! | `cadence:attempts:<digest>` | hash | `count`, `expires_at` | the login window |
@@ -585,6 +585,15 @@ pub trait Store: Send + Sync {
         renewal: &BffRenewal,
         sealed: &str,
         renew_at: UnixTime,
+    ) -> Result<bool, StoreError>;
+
+    /// Writes down newer tokens of a session whose renewal goes on from them; tells whether `renewal`
+    /// was still the one under way. If not, nothing changed.
+    async fn advance_bff_session(
+        &self,
+        digest: &Sha256Digest,
+        renewal: &BffRenewal,
+        sealed: &str,
     ) -> Result<bool, StoreError>;
 
     /// Lets the next one who asks go on with a renewal that came to nothing.

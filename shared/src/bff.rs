@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::claims::SessionId;
+use crate::client::ClientId;
 use crate::edge_keys::Overlapping;
 use crate::seal::SealKey;
 use crate::secret::{MacKey, Sha256Digest, base64url, base64url_decode, same_bytes};
@@ -91,7 +92,7 @@ fn tag(key: &MacKey, random: &[u8]) -> [u8; TAG_LEN] {
 }
 
 /// A session that is to begin with the tokens of a sign-in.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub struct BeginSession {
     /// The handle, fresh.
     pub handle: String,
@@ -108,7 +109,7 @@ pub struct BeginSession {
 }
 
 /// A question for a session.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub struct OpenSession {
     /// Its handle.
     pub handle: String,
@@ -132,20 +133,23 @@ pub struct OpenedSession {
 }
 
 /// A session that is to end.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub struct EndSession {
-    /// Its handle.
-    pub handle: String,
-    /// The value of the browser's login session cookie: that session ends, too, when it is the same
-    /// user's.
+    /// Its handle; `None` when the browser has none that was ever issued.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handle: Option<String>,
+    /// The value of the browser's login session cookie: that session ends, too, unless it is another
+    /// user's than the session of the handle.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub login_session: Option<String>,
 }
 
 /// Sessions that are to end because a logout token says so: those of `sid` if it names one, else
-/// those of `sub`.
+/// those of `sub`; with both, those of `sid` that are of `sub`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct EndSessions {
+    /// The client that the logout token is for: others' sessions stay.
+    pub client_id: ClientId,
     /// The user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sub: Option<String>,

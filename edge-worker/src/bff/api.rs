@@ -14,28 +14,30 @@ use crate::{Edge, bearer, gateway, platform};
 
 /// Hands a request to an API of the edge, as its own client.
 ///
-/// Checks, in order: where it comes from, a path that means the same to everybody and is on the
-/// allow-list, a session. Then the API's own checks see the session's access token, and nothing of
+/// Checks, in order: where it comes from, that it is no navigation (an API's answer is no page of this
+/// host), a path that means the same to everybody and is on the allow-list, a session. Then the API's own checks see the session's access token, and nothing of
 /// the browser's credentials.
 ///
 /// # Errors
-/// `access_denied` for what may not come from a page of this host; 404 for what is not on the list;
+/// `access_denied` for what may not come from a page of this host, and when the API takes none of the
+/// session's tokens; 404 for what is not on the list;
 /// `login_required` with status 401 when nobody is signed in; those of the API; unavailable.
 pub(super) async fn answer(edge: &Edge, incoming: &Incoming, bff: &Bff) -> Result<Answer, Refusal> {
     guard::check(incoming, &edge.config.issuer)?;
+    if incoming.header("Sec-Fetch-Mode").is_some_and(|mode| mode == "navigate") {
+        return Err(NO_PAGE.into());
+    }
     let target = incoming.target.strip_prefix("/bff").ok_or(OAuthError::not_found())?;
     let path = route::split(target).0;
     if !gateway::is_plain(path) || !is_listed(&bff.api, path) {
         return Err(OAuthError::not_found().into());
     }
     let route = Route::find(&incoming.method, path, false, &edge.config.upstreams);
-    // A request whose token has just died may be tried once more, if trying changes nothing.
-    let may_try_again = matches!(incoming.method.as_str(), "GET" | "HEAD");
-    for is_last in [!may_try_again, true] {
+    // A request whose token has just died was refused before it did anything: it is tried once more.
+    for is_last in [false, true] {
         let (handle, session) = match sessions::find(edge, incoming).await? {
             Found::Alive { handle, session } => (handle, session),
-            Found::None => return Ok(session::nobody(edge, bff, false)),
-            Found::Over => return Ok(session::nobody(edge, bff, true)),
+            Found::None => return Ok(session::nobody()),
         };
         let own = with_token(incoming, target, &session.access_token)?;
         let answered = hand_over(edge, &own, route).await;
@@ -49,7 +51,9 @@ pub(super) async fn answer(edge: &Edge, incoming: &Incoming, bff: &Bff) -> Resul
         if is_dead {
             sessions::forget(&handle);
             if is_last {
-                return Ok(session::nobody(edge, bff, false));
+                let id = &incoming.request_id;
+                platform::log(&format!("BFF: {path} does not take the session's token ({id})"));
+                return Err(NOT_FOR_IT.into());
             }
             continue;
         }
@@ -58,10 +62,24 @@ pub(super) async fn answer(edge: &Edge, incoming: &Incoming, bff: &Bff) -> Resul
             Err(Refusal::Bearer { error, .. }) => {
                 Err(error.unwrap_or(OAuthError::invalid_token()).into())
             }
-            answered => answered.map(|answer| answer.without("WWW-Authenticate")),
+            answered => answered.map(of_no_page),
         };
     }
     Err(Refusal::Unavailable)
+}
+
+const NO_PAGE: OAuthError = OAuthError::new(ErrorCode::AccessDenied, "this is not a page");
+
+const NOT_FOR_IT: OAuthError =
+    OAuthError::new(ErrorCode::AccessDenied, "the API does not take the session's access token");
+
+/// Takes from an API's answer what only a page, a client or a shared cache would make something of:
+/// whatever it is, it is no page of this host, and this one person's.
+fn of_no_page(answer: Answer) -> Answer {
+    ["WWW-Authenticate", "CDN-Cache-Control", "Cloudflare-CDN-Cache-Control", "Surrogate-Control"]
+        .into_iter()
+        .fold(answer, Answer::without)
+        .with("Content-Security-Policy", "default-src 'none'; sandbox; frame-ancestors 'none'")
 }
 
 /// Hands a request with an access token to where its path leads.

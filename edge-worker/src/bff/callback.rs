@@ -44,7 +44,8 @@ struct TokenResponse {
 /// `error`, and whatever session it has stays.
 ///
 /// # Errors
-/// On a page that leads to a new sign-in. Unavailable: nothing has changed.
+/// On a page that leads to a new sign-in. Unavailable: whatever session there was stays; the code may
+/// be used up.
 pub(super) async fn answer(edge: &Edge, incoming: &Incoming, bff: &Bff) -> Result<Answer, Refusal> {
     let issuer = &edge.config.issuer;
     let root = ReturnTo::parse("/");
@@ -90,8 +91,12 @@ pub(super) async fn answer(edge: &Edge, incoming: &Incoming, bff: &Bff) -> Resul
         sid,
     };
     let told = origin::ask(&edge.config, incoming, &Ask::json(BEGIN, &begin)).await?;
-    if told.status != 200 {
-        return Err(again(edge, incoming, Some(&sign_in.return_to), ErrorKind::Expired));
+    match told.status {
+        200 => {}
+        400 | 401 => {
+            return Err(again(edge, incoming, Some(&sign_in.return_to), ErrorKind::Expired));
+        }
+        _ => return Err(Refusal::Unavailable),
     }
     if let Ok(opened) = serde_json::from_str::<OpenedSession>(&told.text) {
         sessions::remember(&handle, opened);
@@ -127,10 +132,14 @@ async fn redeem(
     let basic = client_auth::basic_header(&bff.client_id, &bff.client_secret);
     let ask = Ask::form(Endpoint::Token.path(), form, basic);
     let told = origin::ask(&edge.config, incoming, &ask).await?;
-    if told.status == 401 {
+    match told.status {
+        200 | 400 => {}
         // Not the person's fault, and nothing that trying again here would mend.
-        platform::log("the BFF's client is not known, or its secret is another: see the settings");
-        return Err(Refusal::Unavailable);
+        401 => {
+            platform::log("the BFF's client is not known, or its secret is another: see settings");
+            return Err(Refusal::Unavailable);
+        }
+        _ => return Err(Refusal::Unavailable),
     }
     let tokens = serde_json::from_str::<TokenResponse>(&told.text);
     let Some(tokens) = tokens.ok().filter(|_| told.status == 200) else {

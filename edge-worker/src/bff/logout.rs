@@ -35,17 +35,20 @@ pub(super) async fn answer(edge: &Edge, incoming: &Incoming, bff: &Bff) -> Resul
     };
     let policy = edge.config.cookies().policy;
     let cookies = incoming.header("Cookie");
-    if let Some(handle) = sessions::handle(edge, incoming) {
-        let login = policy.find(cookies.as_deref(), SESSION_COOKIE).filter(|_| !is_local);
+    let handle = sessions::handle(edge, incoming);
+    let login = policy.find(cookies.as_deref(), SESSION_COOKIE).filter(|_| !is_local);
+    if handle.is_some() || login.is_some() {
         let end = EndSession {
-            handle: handle.as_str().to_owned(),
+            handle: handle.as_ref().map(|handle| handle.as_str().to_owned()),
             login_session: login.map(str::to_owned),
         };
         let told = origin::ask(&edge.config, incoming, &Ask::json(END, &end)).await?;
-        if !matches!(told.status, 204 | 404) {
+        if told.status != 204 {
             return Err(Refusal::Unavailable);
         }
-        sessions::forget(&handle);
+    }
+    if let Some(handle) = &handle {
+        sessions::forget(handle);
     }
     let mut answer = Answer::empty(204);
     if policy.has(cookies.as_deref(), COOKIE) {
@@ -81,7 +84,8 @@ pub(super) async fn backchannel(
         LoggedOut::Session { sid, sub } => (sub, Some(sid)),
         LoggedOut::User { sub } => (Some(sub), None),
     };
-    let end = EndSessions { sub, sid, jti: token.jti, expires_at: token.expires_at };
+    let client_id = bff.client_id.clone();
+    let end = EndSessions { client_id, sub, sid, jti: token.jti, expires_at: token.expires_at };
     let told = origin::ask(&edge.config, incoming, &Ask::json(END_ALL, &end)).await?;
     match told.status {
         204 => Ok(Answer::empty(200)),

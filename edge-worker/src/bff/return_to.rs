@@ -14,14 +14,17 @@ impl ReturnTo {
     /// Reads a path.
     ///
     /// `None` for anything else: what has a scheme or a host, what a browser would take for that
-    /// (`//host`, `/\host`, control characters, which it leaves out), what is too long, and the paths
-    /// of the backend-for-frontend, which would begin another sign-in.
+    /// (`//host`, `/\host`, control characters, which it leaves out), segments that climb, what is too
+    /// long, and the paths of the backend-for-frontend: one begins another sign-in, and others are
+    /// answered by APIs, whose answers are no pages of this host.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let is_path = text.starts_with('/') && !text.starts_with("//");
         let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
         let path = text.split(['?', '#']).next().unwrap_or_default();
+        let dots = |segment: &str| segment.to_ascii_lowercase().replace("%2e", ".");
+        let climbs = path.split('/').any(|segment| matches!(dots(segment).as_str(), "." | ".."));
         let is_own = path == "/bff" || path.starts_with("/bff/");
-        let good = is_path && is_plain && !is_own && text.len() <= RETURN_TO_LEN;
+        let good = is_path && is_plain && !climbs && !is_own && text.len() <= RETURN_TO_LEN;
         good.then(|| Self(text.to_owned()))
     }
 
@@ -77,6 +80,11 @@ mod tests {
             "/bff/login",
             "/bff/login?return_to=/bff/login",
             "/bff",
+            "/./bff/api/notes",
+            "/x/../bff/api/notes",
+            "/%2e/bff/api/notes",
+            "/x/.%2E/bff/api/notes",
+            "/%2E%2e",
             &format!("/{}", "a".repeat(RETURN_TO_LEN)),
         ] {
             assert_eq!(ReturnTo::parse(bad), None, "{bad}");

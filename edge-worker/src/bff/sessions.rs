@@ -28,10 +28,8 @@ pub(super) enum Found {
         /// The session.
         session: Rc<OpenedSession>,
     },
-    /// The browser has none.
+    /// There is none: the browser has no handle, or one that is over, or was never issued.
     None,
-    /// The browser's is over, or was never one: its cookie may go.
-    Over,
 }
 
 /// Returns the handle that the browser has, if one of ours was ever issued with it.
@@ -50,11 +48,7 @@ pub(super) fn handle(edge: &Edge, incoming: &Incoming) -> Option<SessionHandle> 
 /// # Errors
 /// Unavailable, when nobody can tell: the session stays.
 pub(super) async fn find(edge: &Edge, incoming: &Incoming) -> Result<Found, Refusal> {
-    let cookies = incoming.header("Cookie");
-    if !edge.config.cookies().policy.has(cookies.as_deref(), COOKIE) {
-        return Ok(Found::None);
-    }
-    let Some(handle) = handle(edge, incoming) else { return Ok(Found::Over) };
+    let Some(handle) = handle(edge, incoming) else { return Ok(Found::None) };
     let digest = handle.digest();
     let mut left_over = None;
     if let Some(session) = SESSIONS.with_borrow(|sessions| sessions.find(&digest, incoming.now))
@@ -80,7 +74,7 @@ pub(super) async fn find(edge: &Edge, incoming: &Incoming) -> Result<Found, Refu
         }
         (404, _) => {
             forget(&handle);
-            Ok(Found::Over)
+            Ok(Found::None)
         }
         _ => Err(Refusal::Unavailable),
     }

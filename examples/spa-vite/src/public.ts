@@ -166,7 +166,7 @@ on("refresh", async () => {
   render();
   return "Another access token and another refresh token. The old ones are used up.";
 });
-on("inject", async () => `Caught: ${(await inject()).slice(0, 40)}… It is good until the session ends, from anywhere.`);
+on("inject", async () => `Caught: ${(await inject()).slice(0, 40)}… It is good for five minutes, from anywhere.`);
 
 async function begin(): Promise<void> {
   const url = new URL(location.href);

@@ -40,7 +40,7 @@ const LOOK_AGAIN_IN: Duration = Duration::from_millis(15);
 const WAITS_AT_MOST: Duration = Duration::from_millis(1_500);
 
 /// What is kept of a session, sealed for its handle.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Tokens {
     access_token: String,
     refresh_token: String,
@@ -77,14 +77,21 @@ pub async fn begin(State(app): State<Arc<App>>, incoming: Incoming) -> Result<Re
         sealed: seal(&handle, &tokens)?,
     };
     let opened = told(&app, &incoming, &session, tokens).await?.ok_or(OTHER)?;
-    if let Some(replaced) = asked.replaces.as_deref()
-        && let Ok(replaced) = self::handle(&app, replaced)
-    {
-        end_one(&app, &incoming, &replaced.digest()).await?;
-    }
     let mut owners = vec![BffOwner::User(session.user_id.clone())];
     owners.extend(asked.sid.map(BffOwner::LoginSession));
     app.store.put_bff_session(&session, &owners, incoming.now).await?;
+    // Last: whoever has no new session keeps the one before.
+    if let Some(replaced) = asked.replaces.as_deref()
+        && let Ok(replaced) = self::handle(&app, replaced)
+        && let Err(error) = end_one(&app, &incoming, &replaced.digest()).await
+    {
+        let request_id = &incoming.request_id;
+        tracing::warn!(
+            request_id,
+            ?error,
+            "a BFF session that was replaced lives until it is idle"
+        );
+    }
     Ok(answer::json(StatusCode::OK, &opened))
 }
 
@@ -103,24 +110,38 @@ pub async fn open(State(app): State<Arc<App>>, incoming: Incoming) -> Result<Res
 }
 
 /// Ends a session: its grant is revoked, then its row goes. With the browser's login session, that
-/// ends as well if it is the same user's.
+/// ends as well, unless it is another user's. When the session is over already, or there never was
+/// one, the login session ends all the same: whoever signs out is to be signed out.
 ///
 /// # Errors
 /// 404 to everybody but the edge; unavailable: the same call goes on where this one stopped.
 pub async fn end(State(app): State<Arc<App>>, incoming: Incoming) -> Result<Response, HttpError> {
     let asked: EndSession = read(&incoming)?;
-    let handle = handle(&app, &asked.handle)?;
-    if let Some(cookie) = &asked.login_session
-        && let Some(BffGrant { user_id, .. }) = app.store.find_bff_grant(&handle.digest()).await?
-    {
+    let handle = asked.handle.as_deref().and_then(|text| handle(&app, text).ok());
+    let digest = handle.map(|handle| handle.digest());
+    let grant = match &digest {
+        Some(digest) => app.store.find_bff_grant(digest).await?,
+        None => None,
+    };
+    if let Some(BffGrant { grant_id, .. }) = &grant {
+        app.store.revoke_grant(grant_id, incoming.now).await?;
+    }
+    if let Some(cookie) = &asked.login_session {
         let login = Sha256Digest::of(cookie.as_bytes());
+        let user = grant.map(|grant| grant.user_id);
         let found = app.store.find_session(&login, incoming.now).await?;
+        let is_anothers =
+            found.zip(user.as_ref()).is_some_and(|(found, user)| found.user_id != *user);
         // One that is over already may have left grants behind when its logout was cut short.
-        if found.is_none_or(|found| found.user_id == user_id) {
-            logout::end(&app, &login, Some(&user_id.0), Outliving::Offline, incoming.now).await?;
+        if !is_anothers {
+            let user = user.as_ref().map(|user| user.0.as_str());
+            logout::end(&app, &login, user, Outliving::Offline, incoming.now).await?;
         }
     }
-    end_one(&app, &incoming, &handle.digest()).await?;
+    // The row goes last: it tells whose session it was, should this be asked again.
+    if let Some(digest) = &digest {
+        app.store.end_bff_session(digest).await?;
+    }
     Ok(answer::empty(StatusCode::NO_CONTENT))
 }
 
@@ -136,13 +157,17 @@ pub async fn end_all(
     const NOBODY: OAuthError = OAuthError::invalid_request("the logout token names nobody");
     const AGAIN: OAuthError = OAuthError::invalid_request("the logout token was used before");
     let asked: EndSessions = read(&incoming)?;
-    let owner = match (asked.sid, asked.sub) {
+    let owner = match (asked.sid, &asked.sub) {
         (Some(sid), _) => BffOwner::LoginSession(sid),
-        (None, Some(sub)) => BffOwner::User(UserId(sub)),
+        (None, Some(sub)) => BffOwner::User(UserId(sub.clone())),
         (None, None) => return Err(NOBODY.into()),
     };
     for session in app.store.list_bff_sessions(&owner).await? {
-        end_one(&app, &incoming, &session).await?;
+        let Some(grant) = app.store.find_bff_grant(&session).await? else { continue };
+        let is_users = asked.sub.as_ref().is_none_or(|sub| grant.user_id.0 == *sub);
+        if is_users && grant.client_id == asked.client_id {
+            end_one(&app, &incoming, &session).await?;
+        }
     }
     // Last, so that one whose answer was lost can be repeated until all of it has happened.
     let digest = Sha256Digest::of(format!("logout token {}", asked.jti).as_bytes());
@@ -225,7 +250,7 @@ async fn renew(
     was_begun: bool,
     renewal: &BffRenewal,
 ) -> Result<Option<OpenedSession>, HttpError> {
-    let outcome = match rotate(app, incoming, handle, session, was_begun).await {
+    let outcome = match rotate(app, incoming, handle, session, was_begun, renewal).await {
         Ok(tokens) => tokens,
         Err(HttpError::Denied(denied)) => {
             tracing::info!(request_id = incoming.request_id, ?denied, "a BFF session is over");
@@ -251,22 +276,33 @@ async fn renew(
 /// Rotates a session's refresh token; `None` when it cannot be, whoever asks.
 ///
 /// When an earlier renewal did not come back, its rotation may have happened: the store knows the
-/// successor then, which goes on from there. So nothing is presented twice, however late.
+/// successor then. That is written down, and goes on from there. So what is written down is never more
+/// than one generation behind, and nothing is presented twice, however late and however often a
+/// renewal is cut short.
 async fn rotate(
     app: &App,
     incoming: &Incoming,
     handle: &SessionHandle,
     session: &BffSessionRecord,
     was_begun: bool,
+    renewal: &BffRenewal,
 ) -> Result<Option<(Tokens, u64)>, HttpError> {
     let Some(record) = app.known.client(&session.client_id).await? else { return Ok(None) };
     let client = &record.client;
-    let Some(kept) =
-        unseal(handle, session).and_then(|it| RefreshToken::parse(&it.refresh_token).ok())
-    else {
-        return Ok(None);
+    let Some(tokens) = unseal(handle, session) else { return Ok(None) };
+    let Ok(kept) = RefreshToken::parse(&tokens.refresh_token) else { return Ok(None) };
+    let successor = if was_begun { successor(app, incoming, client, &kept).await? } else { None };
+    let presented = match successor {
+        Some(successor) => {
+            let refresh_token = successor.as_str().to_owned();
+            let sealed = seal(handle, &Tokens { refresh_token, ..tokens })?;
+            if !app.store.advance_bff_session(&session.digest, renewal, &sealed).await? {
+                return Err(Unavailable::new("another renewal has taken this one's place").into());
+            }
+            successor
+        }
+        None => kept,
     };
-    let presented = if was_begun { newest(app, incoming, client, kept).await? } else { kept };
     if presented.verify(&app.edge_keys.tokens, &client.client_id, incoming.now).is_err() {
         return Ok(None);
     }
@@ -276,20 +312,20 @@ async fn rotate(
     Ok(tokens.map(|tokens| (tokens, expires_in)))
 }
 
-/// Returns the successor of a refresh token if the store has it, else the token itself.
-async fn newest(
+/// Returns the successor of a refresh token, if the store has it as the current one.
+async fn successor(
     app: &App,
     incoming: &Incoming,
     client: &Client,
-    kept: RefreshToken,
-) -> Result<RefreshToken, HttpError> {
+    kept: &RefreshToken,
+) -> Result<Option<RefreshToken>, HttpError> {
     for successor in kept.successors(&app.edge_keys.tokens, &client.client_id) {
         let (grant_id, digest) = (successor.grant_id(), successor.digest());
         if app.store.find_refresh(&grant_id, &digest, incoming.now).await?.is_some() {
-            return Ok(successor);
+            return Ok(Some(successor));
         }
     }
-    Ok(kept)
+    Ok(None)
 }
 
 /// Tells what the edge is told of a session, if its access token is active.

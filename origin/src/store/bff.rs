@@ -36,6 +36,8 @@ pub struct BffGrant {
     pub grant_id: GrantId,
     /// Whose session it is.
     pub user_id: UserId,
+    /// The client that the backend-for-frontend is.
+    pub client_id: ClientId,
 }
 
 /// Counts the renewals of a session's tokens.

@@ -97,6 +97,7 @@ macro_rules! for_each_promise {
             bff_tokens_that_are_refused_are_renewed_once
             bff_renewal_that_does_not_come_back_is_resumed
             bff_renewal_that_was_yielded_is_resumed_at_once
+            bff_renewal_goes_on_from_newer_tokens
             bff_renewal_of_an_ended_session_changes_nothing
             store_answers
             sessions_of_a_user_are_found_and_no_others

@@ -546,6 +546,15 @@ impl Store for Embedded {
         bff::renew(&mut connection, digest, renewal, sealed, renew_at).await
     }
 
+    async fn advance_bff_session(
+        &self,
+        digest: &Sha256Digest,
+        renewal: &BffRenewal,
+        sealed: &str,
+    ) -> Result<bool, StoreError> {
+        bff::advance(&mut *self.file.writer.acquire().await?, digest, renewal, sealed).await
+    }
+
     async fn yield_bff_renewal(
         &self,
         digest: &Sha256Digest,

@@ -43,10 +43,10 @@ use self::keys::{
 use self::link::Link;
 use self::reply::{Reply, failed, read_client_id, unreadable};
 use self::script::{
-    ADD_SESSION_GRANTS, COUNT_ATTEMPT, FIND_ACCESS, FIND_SESSION, FINISH_REVOCATION, PUT_GRANT,
-    PUT_ROW, REDEEM_CODE, RENEW_BFF_SESSION, RESERVE_STATUSES, RETURN_ATTEMPT, REVOKE_ACCESS,
-    REVOKE_BY_LATE_CODE, REVOKE_GRANT, ROTATE_REFRESH, SET_STATUSES, Script, TAKE_SESSION,
-    YIELD_BFF_RENEWAL,
+    ADD_SESSION_GRANTS, ADVANCE_BFF_SESSION, COUNT_ATTEMPT, FIND_ACCESS, FIND_SESSION,
+    FINISH_REVOCATION, PUT_GRANT, PUT_ROW, REDEEM_CODE, RENEW_BFF_SESSION, RESERVE_STATUSES,
+    RETURN_ATTEMPT, REVOKE_ACCESS, REVOKE_BY_LATE_CODE, REVOKE_GRANT, ROTATE_REFRESH, SET_STATUSES,
+    Script, TAKE_SESSION, YIELD_BFF_RENEWAL,
 };
 
 /// How long one intent may take, connecting included. Whoever asked gets a 503 then, well before
@@ -579,6 +579,18 @@ impl Store for Redis {
         .await
     }
 
+    async fn advance_bff_session(
+        &self,
+        digest: &Sha256Digest,
+        renewal: &BffRenewal,
+        sealed: &str,
+    ) -> Result<bool, StoreError> {
+        self.run(&ADVANCE_BFF_SESSION, &[&bff_session_key(digest)], |command| {
+            command.arg(base64url(&renewal.0)).arg(sealed);
+        })
+        .await
+    }
+
     async fn yield_bff_renewal(
         &self,
         digest: &Sha256Digest,
@@ -592,16 +604,17 @@ impl Store for Redis {
 
     async fn find_bff_grant(&self, digest: &Sha256Digest) -> Result<Option<BffGrant>, StoreError> {
         let mut command = redis::cmd("HMGET");
-        command.arg(bff_session_key(digest)).arg("grant_id").arg("user_id");
+        command.arg(bff_session_key(digest)).arg(&["grant_id", "user_id", "client_id"]);
         let mut row = Reply(self.ask::<Vec<Option<String>>>(&command).await?.into_iter());
         let Some(grant_id) = row.optional() else { return Ok(None) };
         let grant_id = GrantId::parse(&grant_id).ok_or_else(|| unreadable("grant"))?;
-        Ok(Some(BffGrant { grant_id, user_id: UserId(row.text()?) }))
+        let user_id = UserId(row.text()?);
+        Ok(Some(BffGrant { grant_id, user_id, client_id: read_client_id(&row.text()?)? }))
     }
 
     async fn list_bff_sessions(&self, owner: &BffOwner) -> Result<Vec<Sha256Digest>, StoreError> {
         let listed: Vec<String> =
-            self.ask(redis::cmd("SMEMBERS").arg(bff_owner_key(owner))).await?;
+            self.ask(redis::cmd("ZRANGE").arg(bff_owner_key(owner)).arg(0).arg(-1)).await?;
         let digest = |text: &String| Sha256Digest::parse(text).ok_or_else(|| unreadable("digest"));
         listed.iter().map(digest).collect()
     }

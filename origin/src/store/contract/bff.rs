@@ -74,8 +74,8 @@ pub async fn bff_session_is_listed_under_its_owners(store: &AnyStore) {
 pub async fn bff_session_that_has_ended_is_missing(store: &AnyStore) {
     let session = put(store, GRANT_IN).await;
     let found = store.find_bff_grant(&session.digest).await.unwrap();
-    let (grant_id, user_id) = (session.grant_id, session.user_id.clone());
-    assert_eq!(found, Some(BffGrant { grant_id, user_id }));
+    let BffSessionRecord { grant_id, user_id, client_id, .. } = session.clone();
+    assert_eq!(found, Some(BffGrant { grant_id, user_id, client_id }));
     store.end_bff_session(&session.digest).await.unwrap();
     assert_eq!(open(store, &session, NOW).await, BffOpened::Missing);
     assert_eq!(store.find_bff_grant(&session.digest).await.unwrap(), None);
@@ -136,6 +136,19 @@ pub async fn bff_renewal_that_was_yielded_is_resumed_at_once(store: &AnyStore) {
     store.yield_bff_renewal(&session.digest, &RENEWAL).await.unwrap();
     let resumed = open(store, &session, due).await;
     assert_eq!(resumed, BffOpened::Renew { session: session.clone(), was_begun: true });
+}
+
+pub async fn bff_renewal_goes_on_from_newer_tokens(store: &AnyStore) {
+    let session = put(store, GRANT_IN).await;
+    let due = session.renew_at;
+    open(store, &session, due).await;
+    assert!(!store.advance_bff_session(&session.digest, &OTHER, "x").await.unwrap());
+    assert!(store.advance_bff_session(&session.digest, &RENEWAL, "sealed-1").await.unwrap());
+    assert_eq!(open(store, &session, due).await, BffOpened::Underway, "it goes on");
+    store.yield_bff_renewal(&session.digest, &RENEWAL).await.unwrap();
+    let advanced = BffSessionRecord { sealed: "sealed-1".to_owned(), ..session.clone() };
+    let resumed = open(store, &session, due).await;
+    assert_eq!(resumed, BffOpened::Renew { session: advanced, was_begun: true });
 }
 
 pub async fn bff_renewal_of_an_ended_session_changes_nothing(store: &AnyStore) {

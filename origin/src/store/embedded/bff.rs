@@ -116,6 +116,23 @@ pub(super) async fn renew(
     Ok(renewed.rows_affected() == 1)
 }
 
+/// Writes newer tokens down, if the renewal is still the one under way.
+pub(super) async fn advance(
+    connection: &mut SqliteConnection,
+    digest: &Sha256Digest,
+    renewal: &BffRenewal,
+    sealed: &str,
+) -> Result<bool, StoreError> {
+    let advanced =
+        sqlx::query("UPDATE bff_sessions SET sealed = ? WHERE digest = ? AND renewal = ?")
+            .bind(sealed)
+            .bind(bytes(digest))
+            .bind(renewal.0.as_slice())
+            .execute(connection)
+            .await?;
+    Ok(advanced.rows_affected() == 1)
+}
+
 pub(super) async fn yield_renewal(
     connection: &mut SqliteConnection,
     digest: &Sha256Digest,
@@ -134,14 +151,15 @@ pub(super) async fn find_grant(
     connection: &mut SqliteConnection,
     digest: &Sha256Digest,
 ) -> Result<Option<BffGrant>, StoreError> {
-    let row = sqlx::query("SELECT grant_id, user_id FROM bff_sessions WHERE digest = ?")
+    let row = sqlx::query("SELECT grant_id, user_id, client_id FROM bff_sessions WHERE digest = ?")
         .bind(bytes(digest))
         .fetch_optional(connection)
         .await?;
     let Some(row) = row else { return Ok(None) };
     let grant_id = GrantId::parse(row.try_get("grant_id")?);
     let grant_id = grant_id.ok_or_else(|| unreadable("grant_id"))?;
-    Ok(Some(BffGrant { grant_id, user_id: UserId(row.try_get("user_id")?) }))
+    let user_id = UserId(row.try_get("user_id")?);
+    Ok(Some(BffGrant { grant_id, user_id, client_id: read_client_id(&row)? }))
 }
 
 pub(super) async fn list(

@@ -1,13 +1,13 @@
 //! Sessions of the backend-for-frontend in Redis.
 
-use shared::limits::{BFF_RENEWAL_IN, BFF_SESSION_EXPIRES_IN, BFF_SESSION_IDLE_IN};
+use shared::limits::{BFF_RENEWAL_IN, BFF_SESSION_IDLE_IN};
 use shared::secret::{Sha256Digest, base64url};
 use shared::time::UnixTime;
 use shared::token::GrantId;
 
 use super::keys::{bff_owner_key, bff_session_key, row_lives_in};
 use super::reply::{Reply, read_client_id, unreadable};
-use super::script::{OPEN_BFF_SESSION, PUT_ROW};
+use super::script::{LIST_SESSION, OPEN_BFF_SESSION, PUT_ROW};
 use super::{Redis, field};
 use crate::store::{
     BffOpened, BffOwner, BffRenewal, BffSessionRecord, BffVersion, ROW_LEEWAY, StoreError, UserId,
@@ -22,10 +22,12 @@ pub(super) async fn put(
     now: UnixTime,
 ) -> Result<(), StoreError> {
     for owner in owners {
-        let key = bff_owner_key(owner);
-        let () = redis.ask(redis::cmd("SADD").arg(&key).arg(session.digest.to_base64url())).await?;
-        let lives_in = BFF_SESSION_EXPIRES_IN + ROW_LEEWAY;
-        let () = redis.ask(redis::cmd("EXPIRE").arg(&key).arg(lives_in)).await?;
+        let () = redis
+            .run(&LIST_SESSION, &[&bff_owner_key(owner)], |command| {
+                command.arg(session.digest.to_base64url()).arg(session.expires_at.as_secs());
+                command.arg(now.as_secs()).arg(ROW_LEEWAY);
+            })
+            .await?;
     }
     let idle_expires_at = session.expires_at.min(now.plus(BFF_SESSION_IDLE_IN));
     redis

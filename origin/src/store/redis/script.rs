@@ -49,5 +49,6 @@ pub(super) static PUT_OFF_NOTICE: Script = script!("put_off_notice");
 pub(super) static COUNT_ATTEMPT: Script = script!("count_attempt");
 pub(super) static RETURN_ATTEMPT: Script = script!("return_attempt");
 pub(super) static OPEN_BFF_SESSION: Script = script!("open_bff_session");
+pub(super) static ADVANCE_BFF_SESSION: Script = script!("advance_bff_session");
 pub(super) static RENEW_BFF_SESSION: Script = script!("renew_bff_session");
 pub(super) static YIELD_BFF_RENEWAL: Script = script!("yield_bff_renewal");

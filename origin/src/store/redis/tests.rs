@@ -142,6 +142,8 @@ async fn no_row_tells_a_secret_and_every_row_ends() {
             "session",
             "session-grants",
             "user-sessions",
+            "bff",
+            "bff-owner",
             "notices",
             "notice",
             "transaction",
