@@ -99,7 +99,7 @@ fn every_dead_end_says_what_happened_and_leads_on() {
         ("away-account", 503, "We cannot do this right now", ""),
         ("away-logout", 503, "We cannot do this right now", ""),
         ("away-bff", 503, "We cannot do this right now", &again),
-        ("away-login", 503, "Sign in", ""),
+        ("away-login", 503, "We cannot do this right now", ""),
     ] {
         assert_eq!(pages[what].len(), 3, "{what}");
         for page in &pages[what] {
