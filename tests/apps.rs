@@ -29,6 +29,8 @@ impl Development {
     fn start() -> Self {
         let _ = stack::artifacts();
         let (port, api_port) = (stack::free_port(), stack::free_port());
+        // Every wrangler listens for debuggers, too: at the same port, unless it is told another.
+        let inspector_port = stack::free_port().to_string();
         // By name, as people type it: pages of 127.0.0.1 would be another site.
         let url = format!("http://localhost:{port}");
         let server = Server::start_behind(&url);
@@ -54,6 +56,7 @@ impl Development {
         let state = folder.path().join("state").display().to_string();
         let mut arguments =
             ["dev", "--ip", "localhost", "--port", &port.to_string()].map(str::to_owned).to_vec();
+        arguments.extend(["--inspector-port", &inspector_port].map(str::to_owned));
         arguments.extend(["--assets", &site, "--persist-to", &state].map(str::to_owned));
         for (name, value) in settings {
             arguments.extend(["--var".to_owned(), format!("{name}:{value}")]);
