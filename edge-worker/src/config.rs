@@ -16,7 +16,7 @@ use shared::scope::Scope;
 use shared::sign_in::Cookies;
 use worker::Env;
 
-use crate::gateway;
+use crate::{gateway, route};
 
 /// Everything that can be set, and what follows from it.
 pub(crate) struct Config {
@@ -204,11 +204,7 @@ fn bff(
     let leads_somewhere = |path: &String| {
         let own = [Endpoint::Me, Endpoint::ApiLogout];
         let is_own = own.iter().any(|endpoint| endpoint.path() == path);
-        is_own
-            || upstreams.iter().any(|upstream| {
-                let below = path.strip_prefix(&upstream.prefix);
-                below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            })
+        is_own || upstreams.iter().any(|upstream| route::is_at_or_below(path, &upstream.prefix))
     };
     if !api.iter().all(|path| gateway::is_plain(path) && leads_somewhere(path)) {
         let takes =
@@ -236,7 +232,7 @@ fn upstreams(text: &str) -> Result<Vec<Upstream>, &'static str> {
         if !is_prefix {
             return Err("prefixes like /api/notes, without a slash at the end");
         }
-        let is_own = |own: &&str| prefix == own || prefix.starts_with(&format!("{own}/"));
+        let is_own = |own: &&str| route::is_at_or_below(prefix, own);
         if ["/oauth2", "/.well-known", INTERNAL, "/bff"].iter().any(is_own) {
             return Err("prefixes that are not the server's own");
         }

@@ -117,6 +117,11 @@ pub(crate) fn target(url: &str) -> &str {
     if target.is_empty() { "/" } else { target }
 }
 
+/// Tells whether a path is at a prefix, or below it; compared as bytes.
+pub(crate) fn is_at_or_below(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// Splits a target into its path and its query.
 pub(crate) fn split(target: &str) -> (&str, Option<&str>) {
     target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)))

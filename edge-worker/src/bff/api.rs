@@ -15,8 +15,8 @@ use crate::{Edge, bearer, gateway, platform};
 /// Hands a request to an API of the edge, as its own client.
 ///
 /// Checks, in order: where it comes from, that it is no navigation (an API's answer is no page of this
-/// host), a path that means the same to everybody and is on the allow-list, a session. Then the API's own checks see the session's access token, and nothing of
-/// the browser's credentials.
+/// host), a path that means the same to everybody and is on the allow-list, a session. Then the API's
+/// own checks see the session's access token, and nothing of the browser's credentials.
 ///
 /// # Errors
 /// `access_denied` for what may not come from a page of this host, and when the API takes none of the
@@ -103,10 +103,7 @@ async fn hand_over(edge: &Edge, own: &Incoming, route: Route) -> Result<Answer, 
 
 /// Tells whether a path is one of the list's, or below one.
 fn is_listed(listed: &[String], path: &str) -> bool {
-    listed.iter().any(|prefix| {
-        path.strip_prefix(prefix.as_str())
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    })
+    listed.iter().any(|prefix| route::is_at_or_below(path, prefix))
 }
 
 /// Makes the API's request: with the session's token, without the browser's credentials.

@@ -5,6 +5,8 @@ use shared::form;
 use shared::issuer::Issuer;
 use shared::limits::RETURN_TO_LEN;
 
+use crate::route;
+
 /// A path of the issuer's own host, perhaps with query and fragment, which no browser reads as
 /// another host's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +25,7 @@ impl ReturnTo {
         let path = text.split(['?', '#']).next().unwrap_or_default();
         let dots = |segment: &str| segment.to_ascii_lowercase().replace("%2e", ".");
         let climbs = path.split('/').any(|segment| matches!(dots(segment).as_str(), "." | ".."));
-        let is_own = path == "/bff" || path.starts_with("/bff/");
+        let is_own = route::is_at_or_below(path, "/bff");
         let good = is_path && is_plain && !climbs && !is_own && text.len() <= RETURN_TO_LEN;
         good.then(|| Self(text.to_owned()))
     }
