@@ -93,8 +93,7 @@ pub struct AccessToken {
 impl AccessToken {
     /// Validates verified claims.
     ///
-    /// Checks, in order: `iss`, `aud`, `exp` and `iat` present, `exp` (with [`CLOCK_SKEW`]), `iat`
-    /// and `nbf` not in the future, a life no longer than what is issued, the shape of `jti`, a
+    /// Checks, in order: its times ([`Verified::in_time`]), `iss`, `aud`, a life no longer than what is issued, the shape of `jti`, a
     /// `status` in a list of this issuer.
     /// **Does NOT** tell whether the token was revoked: the list at `status` does, and the store.
     ///
@@ -109,14 +108,11 @@ impl AccessToken {
         now: UnixTime,
     ) -> Result<Self, OAuthError> {
         const INVALID: OAuthError = OAuthError::invalid_token();
-        let Verified { claims, expires_at, not_before, issued_at } = verified;
-        let (expires_at, issued_at) = expires_at.zip(issued_at).ok_or(INVALID)?;
+        let (expires_at, issued_at) = verified.in_time(now).ok_or(INVALID)?;
+        let claims = verified.claims;
         let longest = ACCESS_TOKEN_EXPIRES_IN + CLOCK_SKEW;
         let holds = claims.iss == issuer.as_str()
             && claims.aud.contains(audience)
-            && now < expires_at.plus(CLOCK_SKEW)
-            && issued_at.since(now) <= CLOCK_SKEW
-            && not_before.is_none_or(|not_before| not_before.since(now) <= CLOCK_SKEW)
             && expires_at.since(issued_at) <= longest;
         let jti = Jti::parse(&claims.jti).filter(|_| holds).ok_or(INVALID)?;
         let status = claims.status.index(issuer).ok_or(INVALID)?;
@@ -193,9 +189,8 @@ pub struct IdToken {
 impl IdToken {
     /// Validates the verified claims of an ID token that came straight from the token endpoint.
     ///
-    /// Checks, in order: `iss`, `aud` with this client and nobody else, `azp` if there is one,
-    /// `exp` and `iat` present, `exp` (with [`CLOCK_SKEW`]), `iat` and `nbf` not in the future, the
-    /// `nonce` of this sign-in.
+    /// Checks, in order: its times ([`Verified::in_time`]), `iss`, `aud` with this client and nobody
+    /// else, `azp` if there is one, the `nonce` of this sign-in.
     /// **Does NOT** hold `at_hash` against the access token: both came in one answer of the issuer.
     ///
     /// # Errors
@@ -210,8 +205,8 @@ impl IdToken {
         now: UnixTime,
     ) -> Result<Self, OAuthError> {
         const INVALID: OAuthError = OAuthError::invalid_token();
-        let Verified { claims, expires_at, not_before, issued_at } = verified;
-        let (expires_at, issued_at) = expires_at.zip(issued_at).ok_or(INVALID)?;
+        verified.in_time(now).ok_or(INVALID)?;
+        let claims = verified.claims;
         let client_id = client_id.as_str();
         let is_only_ours = match &claims.aud {
             Audience::One(only) => only == client_id,
@@ -220,9 +215,6 @@ impl IdToken {
         let holds = claims.iss == issuer.as_str()
             && is_only_ours
             && claims.azp.as_deref().is_none_or(|azp| azp == client_id)
-            && now < expires_at.plus(CLOCK_SKEW)
-            && issued_at.since(now) <= CLOCK_SKEW
-            && not_before.is_none_or(|not_before| not_before.since(now) <= CLOCK_SKEW)
             && claims.nonce.as_deref() == Some(nonce);
         holds.then_some(Self { claims }).ok_or(INVALID)
     }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::jwk::{Alg, PublicJwk};
-use crate::limits::{JWT_LEN, STATUS_LIST_JWT_LEN};
+use crate::limits::{CLOCK_SKEW, JWT_LEN, STATUS_LIST_JWT_LEN};
 use crate::time::UnixTime;
 
 /// The `typ` that a reader expects.
@@ -124,6 +124,24 @@ pub struct Verified<T> {
     pub not_before: Option<UnixTime>,
     /// `iat`.
     pub issued_at: Option<UnixTime>,
+}
+
+impl<T> Verified<T> {
+    /// Returns `exp` and `iat` when both are there and the token is good at `now`.
+    ///
+    /// Checks, in order: both present, `exp` not past (with [`CLOCK_SKEW`]), `iat` and `nbf` not in the
+    /// future (with the same).
+    ///
+    /// Source: RFC 7519 §4.1.4–4.1.6.
+    #[must_use]
+    pub fn in_time(&self, now: UnixTime) -> Option<(UnixTime, UnixTime)> {
+        let (expires_at, issued_at) = self.expires_at.zip(self.issued_at)?;
+        let has_begun = |at: UnixTime| at.since(now) <= CLOCK_SKEW;
+        let holds = now < expires_at.plus(CLOCK_SKEW)
+            && has_begun(issued_at)
+            && self.not_before.is_none_or(has_begun);
+        holds.then_some((expires_at, issued_at))
+    }
 }
 
 impl<'a> UntrustedJwt<'a> {
