@@ -1,7 +1,5 @@
 //! The authorization code grant: RFC 6749 §4.1.3, RFC 7636 §4.5 and §4.6.
 
-use std::sync::Barrier;
-
 use crate::oauth::{
     self, LENIENT, OTHER, SPA, Tokens, VERIFIER, WEB, grant_is_dead, is_alive, is_dead, jwt_part,
 };
@@ -42,32 +40,6 @@ scenarios! { everywhere:
         WEB.redeem(server, &code).refused(400, "invalid_grant");
         grant_is_dead(server, &WEB, &tokens);
         WEB.redeem(server, &code).refused(400, "invalid_grant");
-    }
-
-    /// CD03 in small.
-    fn of_many_redemptions_at_once_one_succeeds(server) {
-        const HANDS: usize = 12;
-        let code = WEB.code(server, "openid");
-        let barrier = Barrier::new(HANDS);
-        let answers: Vec<_> = std::thread::scope(|scope| {
-            let hands: Vec<_> = (0..HANDS)
-                .map(|_| {
-                    scope.spawn(|| {
-                        barrier.wait();
-                        WEB.redeem(server, &code)
-                    })
-                })
-                .collect();
-            hands.into_iter().map(|hand| hand.join().unwrap()).collect()
-        });
-        let (won, lost): (Vec<_>, Vec<_>) =
-            answers.into_iter().partition(|answer| answer.status == 200);
-        assert_eq!(won.len(), 1);
-        for answer in lost {
-            answer.refused(400, "invalid_grant");
-        }
-        // All others were replays by the right client.
-        grant_is_dead(server, &WEB, &Tokens::of(&won[0]));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Requests and answers, and the standing assertions that every answer of every test must keep.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ impl Request {
     /// Sends the request and checks the standing assertions on the answer.
     #[track_caller]
     pub(crate) fn send(self) -> Answer {
-        let what = format!("{} {}", self.method, self.url);
+        let what = self.what();
         self.try_send().unwrap_or_else(|error| panic!("{what}: {error:?}"))
     }
 
@@ -81,11 +81,12 @@ impl Request {
     /// Sends the request to another server, of whose answers nothing is expected.
     #[track_caller]
     pub(crate) fn send_elsewhere(self) -> Answer {
-        let request = format!("{} {}", self.method, self.url);
-        self.ask().unwrap_or_else(|error| panic!("{request}: {error:?}"))
+        let what = self.what();
+        self.ask().unwrap_or_else(|error| panic!("{what}: {error:?}"))
     }
 
     fn ask(self) -> Result<Answer, reqwest::Error> {
+        let request = self.what();
         let mut builder = client().request(self.method.clone(), &self.url);
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
@@ -98,13 +99,35 @@ impl Request {
         }
         let response = builder.send()?;
         Ok(Answer {
-            request: format!("{} {}", self.method, self.url),
+            request,
             method: self.method,
             url: self.url,
             status: response.status().as_u16(),
             headers: response.headers().clone(),
             body: response.text()?,
         })
+    }
+
+    /// Names the request, for messages.
+    pub(crate) fn what(&self) -> String {
+        format!("{} {}", self.method, self.url)
+    }
+
+    pub(crate) fn method(&self) -> &str {
+        self.method.as_str()
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn headers(&self) -> &[(String, String)] {
+        &self.headers
+    }
+
+    /// Returns the body, which must not be a stream.
+    pub(crate) fn body_bytes(&self) -> &[u8] {
+        self.body.as_ref().map_or(&[], |body| body.as_bytes().unwrap())
     }
 }
 
@@ -163,6 +186,20 @@ impl std::fmt::Debug for Answer {
 }
 
 impl Answer {
+    /// An answer that was read by hand; checks the standing assertions on it.
+    #[track_caller]
+    pub(crate) fn received(
+        request: &Request,
+        status: u16,
+        headers: HeaderMap,
+        body: String,
+    ) -> Self {
+        let (method, url) = (request.method.clone(), request.url.clone());
+        let answer = Self { request: request.what(), method, url, status, headers, body };
+        answer.check();
+        answer
+    }
+
     /// Returns a header that may be there once.
     #[track_caller]
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
@@ -174,6 +211,11 @@ impl Answer {
 
     pub(crate) fn headers(&self, name: &str) -> Vec<&str> {
         self.headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
+    }
+
+    /// Returns the names of all headers.
+    pub(crate) fn header_names(&self) -> BTreeSet<String> {
+        self.headers.keys().map(ToString::to_string).collect()
     }
 
     #[track_caller]

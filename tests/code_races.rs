@@ -1,0 +1,51 @@
+//! Many redemptions of one code at the same moment: RFC 6749 §4.1.2, §10.5.
+
+use crate::http::{Answer, Request};
+use crate::oauth::{Tokens, VERIFIER, WEB, grant_is_dead};
+use crate::pair::Pair;
+use crate::server::Server;
+use crate::wire::at_once;
+
+const ROUNDS: usize = 50;
+const HANDS: usize = 100;
+
+/// Redeems a code through all of these doors at once, again and again: one gets tokens, and they
+/// are dead when all have been answered, because everybody else was a replay by the right client.
+fn one_wins_and_keeps_nothing(server: &Server, doors: &[String]) {
+    for round in 0..ROUNDS {
+        let code = WEB.code(server, "openid");
+        let form = [
+            ("grant_type", "authorization_code"),
+            ("code", &*code),
+            ("redirect_uri", WEB.redirect_uri),
+            ("code_verifier", VERIFIER),
+        ];
+        let redeem =
+            |door: &String| WEB.sign(Request::new("POST", format!("{door}/oauth2/token")), &form);
+        let requests: Vec<Request> = doors.iter().cycle().take(HANDS).map(redeem).collect();
+        let (won, lost): (Vec<Answer>, Vec<Answer>) =
+            at_once(&requests).into_iter().partition(|answer| answer.status == 200);
+        for answer in lost {
+            answer.refused(400, "invalid_grant");
+        }
+        assert_eq!(won.len(), 1, "round {round}");
+        grant_is_dead(server, &WEB, &Tokens::of(&won[0]));
+    }
+}
+
+scenarios! { everywhere:
+    /// CD03: a hundred at a barrier, fifty times.
+    fn of_a_hundred_redemptions_at_once_one_succeeds(server) {
+        one_wins_and_keeps_nothing(server, std::slice::from_ref(&server.url));
+    }
+}
+
+/// CD04: CD03 over two edges with two origins, and at the two origins themselves.
+#[test]
+fn of_a_hundred_redemptions_at_two_edges_and_origins_one_succeeds() {
+    let pair = Pair::start();
+    let _log = pair.server.log_on_failure();
+    for doors in pair.doors() {
+        one_wins_and_keeps_nothing(&pair.server, &doors);
+    }
+}
