@@ -44,13 +44,12 @@ async fn answer(
     request: &AuthorizationRequest,
 ) -> Result<Response, HttpError> {
     let session = sign_in::session(app, incoming).await?;
-    let expected = match expected_sub(app, incoming, request) {
+    let expected = match expected(app, incoming, request) {
         Ok(expected) => expected,
         Err(error) => return Ok(answer::error_redirect(&request.refuse(error), &app.issuer)),
     };
-    let expects = |user: &str| expected.as_ref().is_none_or(|expected| expected == user);
-    let session = session.filter(|session| expects(&session.user_id.0));
-    let begin = |step| sign_in::begin(app, incoming, request, expected.clone(), step);
+    let session = session.filter(|session| expected.is(&session.user_id.0));
+    let begin = |step| sign_in::begin(app, incoming, request, expected.sub(), step);
     let now = incoming.now;
     match sign_in::next(app, incoming, request, client, session.as_ref(), now).await? {
         Interaction::Issue => match &session {
@@ -65,31 +64,58 @@ async fn answer(
     }
 }
 
-/// Reads whom `id_token_hint` names: another user's session does not count, and no other user may
-/// complete the sign-in. An expired hint is still a hint; one whose key is retired says nothing.
+/// Whom the client expects (`id_token_hint`).
+enum Expected {
+    /// It does not say.
+    Anybody,
+    /// This user: another one's session does not count, and no other may complete the sign-in.
+    User(String),
+    /// Somebody of whom nothing can be said: no session counts, so whoever it is logs in.
+    Unknown,
+}
+
+impl Expected {
+    fn is(&self, user: &str) -> bool {
+        match self {
+            Self::Anybody => true,
+            Self::User(sub) => sub == user,
+            Self::Unknown => false,
+        }
+    }
+
+    fn sub(&self) -> Option<String> {
+        match self {
+            Self::User(sub) => Some(sub.clone()),
+            Self::Anybody | Self::Unknown => None,
+        }
+    }
+}
+
+/// Reads whom `id_token_hint` names. An expired hint is still a hint; one whose key is not
+/// published, or not any more, names nobody that is known.
 ///
 /// # Errors
 /// `invalid_request` for a hint that this server did not issue to this client.
 ///
 /// Source: OpenID Connect Core §3.1.2.1 and §3.1.2.2.
-fn expected_sub(
+fn expected(
     app: &App,
     incoming: &Incoming,
     request: &AuthorizationRequest,
-) -> Result<Option<String>, OAuthError> {
+) -> Result<Expected, OAuthError> {
     const BAD: OAuthError = OAuthError::new(
         ErrorCode::InvalidRequest,
         "the id_token_hint is not an ID token of the application",
     );
-    let Some(hint) = &request.id_token_hint else { return Ok(None) };
+    let Some(hint) = &request.id_token_hint else { return Ok(Expected::Anybody) };
     let keys = app.keys.load();
     let claims = match keys.verify::<IdTokenClaims>(hint, Typ::IdToken, incoming.now) {
         Ok(verified) => verified.claims,
-        Err(JwtRefused::Kid) => return Ok(None),
+        Err(JwtRefused::Kid) => return Ok(Expected::Unknown),
         Err(_) => return Err(BAD),
     };
     if claims.iss != app.issuer.as_str() || !claims.aud.contains(request.client_id.as_str()) {
         return Err(BAD);
     }
-    Ok(Some(claims.sub))
+    Ok(Expected::User(claims.sub))
 }
