@@ -208,3 +208,103 @@ fn the_origin_answers_signed_requests_once() {
     // Probes ask at a door of their own.
     assert!(server.origin.metrics().contains("cadence_http_requests_total"));
 }
+
+/// What the origin answers, public and internal, and what it does not.
+const ROUTES: [(&str, &str); 30] = [
+    ("GET", "/oauth2/authorize"),
+    ("POST", "/oauth2/authorize"),
+    ("GET", "/oauth2/login"),
+    ("POST", "/oauth2/login"),
+    ("GET", "/oauth2/consent"),
+    ("GET", "/oauth2/consent/context"),
+    ("POST", "/oauth2/consent/decision"),
+    ("POST", "/oauth2/token"),
+    ("GET", "/oauth2/userinfo"),
+    ("POST", "/oauth2/userinfo"),
+    ("POST", "/oauth2/revoke"),
+    ("POST", "/oauth2/introspect"),
+    ("GET", "/oauth2/logout"),
+    ("POST", "/oauth2/logout"),
+    ("GET", "/account"),
+    ("POST", "/account"),
+    ("GET", "/.well-known/openid-configuration"),
+    ("GET", "/.well-known/oauth-authorization-server"),
+    ("GET", "/oauth2/jwks"),
+    ("GET", "/oauth2/status/AwMDAwMDAwMDAwMDAwMDAw"),
+    ("GET", "/api/me"),
+    ("DELETE", "/api/auth/logout"),
+    ("GET", "/healthz"),
+    ("GET", "/readyz"),
+    ("GET", "/metrics"),
+    ("GET", "/internal/clients"),
+    ("POST", "/internal/late-codes"),
+    ("POST", "/internal/bff/open"),
+    ("OPTIONS", "/oauth2/token"),
+    ("GET", "/nowhere"),
+];
+
+/// ED01, on every route: no signature, and one that is forged, of another time, used, or another
+/// request's, open nothing, and hear nothing but that.
+#[test]
+fn no_route_answers_to_a_signature_that_is_not_good() {
+    let server = Server::start_tuned(|origin| origin.set("CADENCE_REQUIRE_EDGE", "true"), |_| ());
+    let _log = server.log_on_failure();
+    let told = [
+        "access-control-allow-origin",
+        "access-control-expose-headers",
+        "cache-control",
+        "content-length",
+        "content-security-policy",
+        "content-type",
+        "date",
+        "pragma",
+        "referrer-policy",
+        "vary",
+        "x-content-type-options",
+        "x-frame-options",
+        "x-request-id",
+    ];
+    let mut nonce = [0_u8; 16];
+    for (method, path) in ROUTES {
+        let mut sign = |at: u64, method: &str, target: &str, body: &[u8]| {
+            nonce[0] += 1;
+            nonce[1] += u8::from(nonce[0] == 255);
+            nonce[0] %= 255;
+            forge::signature_over(at, nonce, "192.0.2.1", (method, target, body))
+        };
+        let send = |signature: Option<&str>, target: &str, body: &'static [u8]| {
+            let request = Request::new(method, format!("{}{target}", server.origin.url()));
+            let request = request.body("application/x-www-form-urlencoded", body);
+            match signature {
+                Some(signature) => request.header("cadence-edge", signature).send(),
+                None => request.send(),
+            }
+        };
+        let refused = |what: &str, answer: &crate::http::Answer| {
+            assert_eq!(answer.status, 403, "{what}: {answer:?}");
+            for name in answer.header_names() {
+                assert!(told.contains(&name.as_str()), "{what}: {name}: {answer:?}");
+            }
+            assert!(answer.body.contains("access_denied"), "{what}: {answer:?}");
+        };
+        let good = sign(now(), method, path, b"a=b");
+        refused("none", &send(None, path, b"a=b"));
+        refused("another body", &send(Some(&good), path, b"a=c"));
+        refused("no body", &send(Some(&good), path, b""));
+        refused("another query", &send(Some(&good), &format!("{path}?a"), b"a=b"));
+        refused("another address", &send(Some(&good.replace("192.0.2.1", "-")), path, b"a=b"));
+        let flipped = if good.ends_with('A') { "E" } else { "A" };
+        let forged = format!("{}{flipped}", &good[..good.len() - 1]);
+        refused("forged", &send(Some(&forged), path, b"a=b"));
+        refused("two", &send(Some(&format!("{good}, {good}")), path, b"a=b"));
+        refused("of before", &send(Some(&sign(now() - 31, method, path, b"a=b")), path, b"a=b"));
+        refused("of later", &send(Some(&sign(now() + 33, method, path, b"a=b")), path, b"a=b"));
+        let other = if method == "GET" { "HEAD" } else { "GET" };
+        refused("another method", &send(Some(&sign(now(), other, path, b"a=b")), path, b"a=b"));
+        // It was good all the time, once.
+        let answer = send(Some(&good), path, b"a=b");
+        let of_elsewhere = method == "POST" && answer.is_html();
+        assert!(answer.status != 403 || of_elsewhere, "{method} {path}: {answer:?}");
+        refused("used", &send(Some(&good), path, b"a=b"));
+    }
+}

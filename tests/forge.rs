@@ -1,11 +1,14 @@
 //! Codes, refresh tokens and signatures made by the suite itself, from what the documents say about
 //! their form and from the secret of its servers: authentic, but of another time.
 
-use aws_lc_rs::{digest, hmac};
+use std::net::IpAddr;
+
+use aws_lc_rs::{digest, hmac, rand};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::server::EDGE_SECRET;
+use crate::http::Request;
+use crate::server::{EDGE_SECRET, now};
 
 /// The key of one purpose: HMAC-SHA256(secret, purpose).
 fn key(purpose: &str) -> hmac::Key {
@@ -64,10 +67,31 @@ pub(crate) fn signature(
     method: &str,
     target: &str,
 ) -> String {
-    let nonce = URL_SAFE_NO_PAD.encode([nonce; 16]);
+    signature_over(signed_at, [nonce; 16], address, (method, target, b""))
+}
+
+/// The header with which the edge signs a request: method, target and body.
+pub(crate) fn signature_over(
+    signed_at: u64,
+    nonce: [u8; 16],
+    address: &str,
+    (method, target, body): (&str, &str, &[u8]),
+) -> String {
+    let nonce = URL_SAFE_NO_PAD.encode(nonce);
     let fields = format!("v1;{signed_at};{nonce};{address}");
-    let nothing = sha256(b"");
-    let parts = [fields.as_bytes(), method.as_bytes(), target.as_bytes(), &nothing];
+    let parts = [fields.as_bytes(), method.as_bytes(), target.as_bytes(), &sha256(body)];
     let tag = tag("cadence edge request", &parts);
     format!("{fields};{}", URL_SAFE_NO_PAD.encode(tag))
+}
+
+/// Signs a request to the origin as the edge does when a client has connected from `address`.
+pub(crate) fn from_address(request: Request, address: &str) -> Request {
+    let mut nonce = [0; 16];
+    rand::fill(&mut nonce).unwrap();
+    let target = request.url().splitn(4, '/').nth(3).unwrap_or_default();
+    let target = format!("/{target}");
+    let parts = (request.method(), target.as_str(), request.body_bytes());
+    let address: IpAddr = address.parse().unwrap();
+    let signature = signature_over(now(), nonce, &address.to_string(), parts);
+    request.header("cadence-edge", &signature)
 }

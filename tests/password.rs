@@ -42,14 +42,48 @@ scenarios! { doors:
         ] {
             assert_eq!(own_tokens(server, &name, password).body, wrong.body, "{password}");
         }
-        let unknown = own_tokens(server, &unique("ghost"), "a-passphrase-for-tests");
-        assert_eq!((unknown.status, &unknown.body), (wrong.status, &wrong.body));
+        let disabled = server.new_user("disabled");
+        server.cadence(&["user", "disable", &disabled]);
+        for (name, password) in [
+            (unique("ghost").as_str(), "a-passphrase-for-tests"),
+            (&disabled, "a-passphrase-for-tests"),
+            (&disabled, "wrong"),
+        ] {
+            let answer = own_tokens(server, name, password);
+            assert_eq!((answer.status, &answer.body), (wrong.status, &wrong.body), "{name}");
+            assert_eq!(answer.header_names(), wrong.header_names(), "{name}");
+        }
         for password in ["", &"p".repeat(1_025), &"p".repeat(20_000), "a\0b"] {
             own_tokens(server, &name, password).refused(400, "invalid_request");
         }
         own_tokens(server, "", "x").refused(400, "invalid_request");
         own_tokens(server, &"u".repeat(300), "x").refused(400, "invalid_request");
         own_tokens(server, &name, "a-passphrase-for-tests").expect(200);
+    }
+
+    /// PW10: a password is compared as it is, up to its last byte.
+    fn passwords_of_any_characters_are_compared_in_full(server) {
+        let long = "0123456789abcdef".repeat(64);
+        for (password, others) in [
+            ("p", vec!["P", "p ", "pp", "\u{ff50}"]),
+            (&long[..64], vec![&long[..63], &long[..65]]),
+            (&long, vec![&long[..1_023], &long[..72], &long[..255]]),
+            ("\u{1f40e}\u{1f50b}", vec!["\u{1f40e}", "\u{1f40e}\u{1f50c}", "??"]),
+            ("  two spaces before", vec!["two spaces before", " two spaces before"]),
+            ("e\u{301}", vec!["\u{e9}", "e"]),
+            ("a+b&c=d%20\"\\", vec!["a b&c=d%20\"\\", "a+b"]),
+        ] {
+            let name = unique("exact");
+            let table = toml::Table::from_iter([
+                ("username".to_owned(), name.as_str().into()),
+                ("password".to_owned(), password.into()),
+            ]);
+            server.apply(&format!("[[users]]\n{table}"));
+            for other in others {
+                own_tokens(server, &name, other).refused(400, "invalid_grant");
+            }
+            own_tokens(server, &name, password).expect(200);
+        }
     }
 
     /// PW02: who may not have the grant is told before any password is looked at.
@@ -69,12 +103,26 @@ scenarios! { doors:
             let answer = server.post("/oauth2/token").form(&form).send();
             answer.refused(400, "unauthorized_client");
         }
+        // Before any password is looked at: nothing was counted.
+        let name = server.new_user("unlooked-at");
+        let form_of = |password| {
+            [("grant_type", "password"), ("username", name.as_str()), ("password", password)]
+        };
+        for hand in 0..24 {
+            let password = if hand % 2 == 0 { "guess" } else { "a-passphrase-for-tests" };
+            let request = server.post("/oauth2/token").basic("web", "web-secret-0123456789");
+            request.form(&form_of(password)).send().refused(400, "unauthorized_client");
+            let public = [&form_of(password)[..], &[("client_id", "spa")]].concat();
+            let request = server.post("/oauth2/token").form(&public);
+            request.send().refused(400, "unauthorized_client");
+        }
+        own_tokens(server, &name, "a-passphrase-for-tests").expect(200);
         let wide = [&form[..3], &[("scope", "openid offline_access admin")]].concat();
         let answer = server.post("/oauth2/token").basic("own", "own-secret-0123456789").form(&wide);
         answer.send().refused(400, "invalid_scope");
     }
 
-    /// PW05, PW06, PW09: ten guesses, however they are spelled and however many come at once.
+    /// PW05, PW06: ten guesses, however they are spelled and however many come at once.
     fn guessing_is_throttled_for_the_user(server) {
         let name = server.new_user("vic");
         let statuses: Vec<u16> = std::thread::scope(|scope| {

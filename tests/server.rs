@@ -73,9 +73,33 @@ impl Server {
         Self::start_whole(Backing::Redis, Front::Edge, EDGE_SECRET, origin, edge)
     }
 
+    /// Starts what [`Server::edge`] or [`Server::embedded`] is, with an edge that believes
+    /// `CF-Connecting-IP`: the test plays the platform, and comes from anywhere.
+    pub(crate) fn start_anywhere(backing: Backing) -> Self {
+        let trust = |edge: &mut EdgeSettings| edge.set("CADENCE_TRUST_CF_CONNECTING_IP", "true");
+        Self::start_whole(backing, Front::Edge, EDGE_SECRET, |_| (), trust)
+    }
+
     /// Starts an origin on the embedded store, for an edge that the test itself starts at `url`.
     pub(crate) fn start_behind(url: &str) -> Self {
-        Self::start_at(url, stack::free_port(), Backing::Embedded, EDGE_SECRET, |_| ())
+        Self::start_behind_with(url, Backing::Embedded, |_| ())
+    }
+
+    /// As [`Server::start_behind`], with a store and settings of the test's choice.
+    pub(crate) fn start_behind_with(
+        url: &str,
+        backing: Backing,
+        tune: impl FnOnce(&mut OriginSettings),
+    ) -> Self {
+        Self::start_at(url, stack::free_port(), backing, EDGE_SECRET, tune)
+    }
+
+    /// Starts what [`Server::origin`] is, with so many seconds to drain.
+    pub(crate) fn start_at_drain(seconds: u64) -> Self {
+        let tune = |origin: &mut OriginSettings| {
+            origin.set("CADENCE_DRAIN_SECONDS", &seconds.to_string());
+        };
+        Self::start_whole(Backing::Redis, Front::Direct, EDGE_SECRET, tune, |_| ())
     }
 
     fn start(backing: Backing, front: Front) -> Self {

@@ -2,10 +2,12 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use crate::http::query;
 use crate::oauth::{ALICE, ALICES_PASSWORD, OTHER, Tokens, VERIFIER, WEB, own_tokens};
 use crate::server::Server;
+use crate::wire::Connection;
 
 const OWN_FORM: [(&str, &str); 4] = [
     ("grant_type", "password"),
@@ -56,7 +58,7 @@ scenarios! { doors:
 
     /// HT01.
     fn other_methods_are_refused(server) {
-        for method in ["GET", "PUT", "DELETE", "PATCH", "HEAD"] {
+        for method in ["GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"] {
             for path in ["/oauth2/token", "/oauth2/revoke", "/oauth2/introspect"] {
                 let answer = server.request(method, path).send().expect(405);
                 assert_eq!(answer.header("allow"), Some("POST"), "{method} {path}");
@@ -89,6 +91,10 @@ scenarios! { doors:
             "application/json, application/x-www-form-urlencoded",
             "application/x-www-form-urlencoded, application/json",
             "application/x-www-form-urlencoded; charset=utf-16",
+            "application/x-www-form-urlencoded; charset=\"utf-16\"",
+            "application/x-www-form-urlencoded; charset=iso-8859-1",
+            "application/x-www-form-urlencoded; charset=utf-8; charset=utf-16",
+            "application/x-www-form-urlencoded+json",
             "x",
         ] {
             send(bad).refused(400, "invalid_request");
@@ -99,6 +105,12 @@ scenarios! { doors:
             .untyped_body(body.clone())
             .send();
         untyped.refused(400, "invalid_request");
+        let twice = server
+            .post("/oauth2/token")
+            .basic("own", "own-secret-0123456789")
+            .body("application/json", body.clone())
+            .header("content-type", "application/x-www-form-urlencoded");
+        twice.send().refused(400, "invalid_request");
     }
 
     /// HT03: each parameter once.
@@ -113,6 +125,9 @@ scenarios! { doors:
             ("username", "x"),
             ("password", "x"),
             ("client_id", "web"),
+            ("client_secret", "x"),
+            ("client_assertion", "x"),
+            ("client_assertion_type", "x"),
         ];
         for repeated in form {
             let twice = [&form[..], &[repeated]].concat();
@@ -120,6 +135,10 @@ scenarios! { doors:
             answer.refused(400, "invalid_request");
             let different = [&form[..], &[(repeated.0, "different")]].concat();
             let answer = WEB.sign(server.post("/oauth2/token"), &different).send();
+            answer.refused(400, "invalid_request");
+            // RFC 6749 §3.2: one without a value is as if it were not there, but it is there.
+            let empty = [&[(repeated.0, "")], &form[..]].concat();
+            let answer = WEB.sign(server.post("/oauth2/token"), &empty).send();
             answer.refused(400, "invalid_request");
         }
     }
@@ -135,6 +154,18 @@ scenarios! { doors:
         for name in ["client_secret", "password", "code", "refresh_token", "code_verifier"] {
             send(&format!("{name}=x"), &form).refused(400, "invalid_request");
         }
+        // PW12: nobody is logged in by a query, whole or by half.
+        let own = |query: &str, form: &[(&str, &str)]| {
+            let request = server.post(&format!("/oauth2/token?{query}"));
+            request.basic("own", "own-secret-0123456789").form(form).send()
+        };
+        let (name, word) = (("username", ALICE), ("password", ALICES_PASSWORD));
+        let grant = ("grant_type", "password");
+        own(&query(&[name, word]), &[grant]).refused(400, "invalid_request");
+        own(&query(&[grant, name, word]), &[]).refused(400, "invalid_request");
+        own(&query(&[word]), &[grant, name]).refused(400, "invalid_request");
+        own(&query(&[name]), &[grant, word]).refused(400, "invalid_request");
+        own(&query(&[name, word]), &[grant, name, word]).refused(400, "invalid_request");
     }
 
     /// HT05, HT07.
@@ -162,22 +193,47 @@ scenarios! { doors:
         ] {
             send(body).refused(400, "invalid_request");
         }
+        let began = Instant::now();
         send("a=1&".repeat(10_000).as_bytes()).refused(400, "invalid_request");
         send(format!("{}=1", "a".repeat(60_000)).as_bytes()).refused(400, "invalid_request");
+        send(format!("a{}=1", "[b]".repeat(20_000)).as_bytes()).refused(400, "invalid_request");
+        send(format!("{}=1", "a".repeat(100_000)).as_bytes()).refused(413, "invalid_request");
+        send("%".repeat(60_000).as_bytes()).refused(400, "invalid_request");
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     }
 
-    /// HT06: 64 KB are read and no more, whether the length is announced or not.
+    /// HT06: 64 KB are read and no more, whether the length is announced or not; nothing is
+    /// unpacked; and nothing of it is kept.
     fn a_body_above_its_cap_is_refused(server) {
-        let large = format!("grant_type=refresh_token&x={}", "x".repeat(64 * 1024));
+        let kilobytes = |count: usize| {
+            let form = "grant_type=refresh_token&refresh_token=x&x=";
+            format!("{form}{}", "x".repeat(count * 1_024 - form.len()))
+        };
         let form = "application/x-www-form-urlencoded";
-        let announced = server.post("/oauth2/token").body(form, large.clone()).send();
-        announced.refused(413, "invalid_request");
-        assert!(streamed(server, &large).starts_with("HTTP/1.1 413 "));
+        let send = |body: String| {
+            let request = server.post("/oauth2/token").basic("web", "web-secret-0123456789");
+            request.body(form, body).send()
+        };
+        send(kilobytes(64)).refused(400, "invalid_grant");
+        send(format!("{}x", kilobytes(64))).refused(413, "invalid_request");
+        let before = memory_of(server);
+        for _ in 0..10 {
+            assert!(refused_early(server, "", &kilobytes(10 * 1_024)).starts_with("HTTP/1.1 413 "));
+            // Without an end: as much as the server takes.
+            let endless = "Transfer-Encoding: chunked\r\n";
+            assert!(refused_early(server, endless, &kilobytes(64 * 1_024)).starts_with("HTTP/1.1 413 "));
+        }
+        let grown = memory_of(server).saturating_sub(before);
+        assert!(grown < 32 << 10, "{grown} KB more");
+        for coding in ["gzip", "GZIP", "br", "deflate", "identity, gzip", "compress"] {
+            let request = WEB.sign(server.post("/oauth2/token"), &[("grant_type", "refresh_token")]);
+            request.header("content-encoding", coding).send().refused(415, "invalid_request");
+        }
         let still = OTHER.refresh(server, "x");
         still.refused(400, "invalid_grant");
     }
 
-    /// HT08, HT17: nothing is derived from headers.
+    /// HT17: nothing is derived from headers.
     fn headers_of_proxies_change_nothing(server) {
         let mut request = server.post("/oauth2/token").basic("own", "own-secret-0123456789").form(&[
             ("grant_type", "password"),
@@ -203,28 +259,103 @@ scenarios! { doors:
     }
 }
 
-/// Sends a form in chunks, its length not announced; returns the status line. By hand, because the
-/// answer may come before the last chunk is sent.
-fn streamed(server: &Server, form: &str) -> String {
+/// Returns the memory that the processes of a server use, KB.
+fn memory_of(server: &Server) -> u64 {
+    let edge = server.edge.as_ref().map(stack::Edge::pid);
+    let of = |pid: u32| -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    };
+    of(server.origin.pid()) + edge.map_or(0, of)
+}
+
+/// Sends a form, announced or in chunks, as far as the server takes it; returns the status line. By
+/// hand, because the answer comes before the last of it is sent.
+fn refused_early(server: &Server, coding: &str, form: &str) -> String {
     let address = server.url.trim_start_matches("http://");
     let mut stream = TcpStream::connect(address).unwrap();
+    let length = format!("Content-Length: {}\r\n", form.len());
+    let is_chunked = !coding.is_empty();
+    let body = if is_chunked { coding } else { &length };
     let head = format!(
         "POST /oauth2/token HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
-         Content-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n\r\n"
+         Content-Type: application/x-www-form-urlencoded\r\n{body}\r\n"
     );
     stream.write_all(head.as_bytes()).unwrap();
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let reading = std::thread::spawn(move || {
+        let mut status = String::new();
+        reader.read_line(&mut status).unwrap();
+        status
+    });
     for chunk in form.as_bytes().chunks(4_096) {
         let size = format!("{:x}\r\n", chunk.len());
-        let sent = stream
-            .write_all(size.as_bytes())
-            .and_then(|()| stream.write_all(chunk))
-            .and_then(|()| stream.write_all(b"\r\n"));
-        if sent.is_err() {
+        let sent = if is_chunked {
+            let chunk = [size.as_bytes(), chunk, b"\r\n"].concat();
+            stream.write_all(&chunk)
+        } else {
+            stream.write_all(chunk)
+        };
+        if sent.is_err() || reading.is_finished() {
             break;
         }
     }
-    let _ = stream.write_all(b"0\r\n\r\n");
-    let mut status = String::new();
-    BufReader::new(stream).read_line(&mut status).unwrap();
-    status
+    reading.join().unwrap()
+}
+
+scenarios! { doors:
+    /// HT15, with RFC 6749 §5.1: what a token response has.
+    fn a_token_response_says_what_was_given(server) {
+        let own = |scope: &[(&str, &str)]| {
+            let form = [
+                ("grant_type", "password"),
+                ("username", ALICE),
+                ("password", ALICES_PASSWORD),
+            ];
+            let request = server.post("/oauth2/token").basic("own", "own-secret-0123456789");
+            request.form(&[&form[..], scope].concat()).send().expect(200)
+        };
+        let asked = own(&[("scope", "email openid")]);
+        assert_eq!(asked.header("content-type"), Some("application/json"));
+        let told = asked.json();
+        assert_eq!(told["token_type"], "Bearer");
+        assert_eq!(told["expires_in"].as_u64(), Some(300), "a number");
+        for name in ["access_token", "refresh_token", "id_token", "scope"] {
+            assert!(told[name].is_string(), "{name}: {told}");
+        }
+        let scope = |told: &serde_json::Value| -> Vec<String> {
+            let scope = told["scope"].as_str().unwrap();
+            let mut tokens: Vec<_> = scope.split(' ').map(str::to_owned).collect();
+            tokens.sort();
+            tokens
+        };
+        assert_eq!(scope(&told), ["email", "openid"]);
+        // What was not asked for is told: it is what the client is registered for.
+        assert_eq!(scope(&own(&[]).json()), ["email", "openid", "profile"]);
+        let access = told["access_token"].as_str().unwrap();
+        assert_eq!(scope(&crate::oauth::jwt_part(access, 1)), ["email", "openid"]);
+    }
+
+    /// HT08: a head has 64 KB and a hundred headers. At the edge the platform reads heads.
+    fn a_head_has_an_end(server) {
+        let ask = |headers: &str| {
+            let mut connection = Connection::open(&server.url);
+            let head = format!("GET /oauth2/userinfo HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
+            connection.try_write(head.as_bytes());
+            connection.rest().0
+        };
+        let many = |count: usize, header: &str| header.repeat(count);
+        let one = format!("X: {}\r\n", "x".repeat(128 * 1_024));
+        let cookies = format!("Cookie: {}\r\n", many(300, "c=x; "));
+        assert!(ask(&cookies).starts_with("HTTP/1.1 401 "), "300 cookies are 1.5 KB");
+        for large in [one, many(1_000, "X: x\r\n"), many(300, "Cookie: c=x\r\n")] {
+            let told = ask(&large);
+            if server.edge.is_some() {
+                assert!(told.is_empty() || told.starts_with("HTTP/1.1 4"), "{told}");
+            } else {
+                assert!(told.starts_with("HTTP/1.1 431 "), "{told}");
+            }
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! HTTP/1.1 by hand, for what no client library does: requests that are sent by halves, many of
 //! them on as many connections, and targets that a library would tidy up.
 
-use std::io::{BufRead as _, BufReader, Read as _, Result, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Result, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -26,12 +26,32 @@ impl Connection {
         self.0.get_mut().write_all(bytes).unwrap();
     }
 
+    /// Sends bytes as far as the server takes them.
+    pub(crate) fn try_write(&mut self, bytes: &[u8]) {
+        let _ = self.0.get_mut().write_all(bytes);
+    }
+
+    /// Returns all that the server says until it closes the connection, or has been silent for
+    /// a second; and whether it has closed it.
+    pub(crate) fn rest(&mut self) -> (String, bool) {
+        self.0.get_mut().set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        let mut told = Vec::new();
+        let ended = self.0.read_to_end(&mut told);
+        let is_closed = !ended.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+        (String::from_utf8_lossy(&told).into_owned(), is_closed)
+    }
+
     /// Reads the answer to `request`, and checks the standing assertions on it.
     #[track_caller]
     pub(crate) fn read(&mut self, request: &Request) -> Answer {
         let (status, headers, body) =
             self.answer().unwrap_or_else(|error| panic!("{}: {error}", request.what()));
         Answer::received(request, status, headers, String::from_utf8(body).unwrap())
+    }
+
+    /// Waits until the server has closed the connection; `false` when it says something first.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        self.0.fill_buf().map_or(true, <[u8]>::is_empty)
     }
 
     fn answer(&mut self) -> Result<(u16, HeaderMap, Vec<u8>)> {

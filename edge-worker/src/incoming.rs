@@ -97,6 +97,9 @@ impl Incoming {
                 "the body is application/x-www-form-urlencoded in UTF-8",
             ));
         }
+        if let Some(coding) = self.header("Content-Encoding") {
+            form::check_coding(coding.as_bytes())?;
+        }
         Params::parse(&self.body)
     }
 

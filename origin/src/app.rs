@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 
 use crate::config::Config;
 use crate::directory::{Directory, DirectoryError};
+use crate::ending::Ending;
 use crate::keys::{KeyError, KeyRing, SigningFailed};
 use crate::known::Known;
 use crate::password::{Overloaded, PasswordPool};
@@ -57,6 +58,8 @@ pub struct App {
     pub statuses: Arc<Statuses>,
     /// Wakes whoever sends notices: some were put.
     pub notices_put: Notify,
+    /// Whether the process is on its way out.
+    pub ending: Ending,
     /// Ties forms to sessions.
     pub form_key: MacKey,
     /// Checks passwords.
@@ -151,6 +154,7 @@ impl App {
             seen_requests: SeenRequests::default(),
             require_edge: config.require_edge,
             notices_put: Notify::new(),
+            ending: Ending::default(),
             form_key: MacKey::derive(secret, "cadence form"),
             passwords: PasswordPool::new(),
             cors_origins: config.cors_origins.clone(),

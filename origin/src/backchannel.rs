@@ -9,10 +9,10 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode};
 use shared::backchannel_logout_uri::BackchannelLogoutUri;
 use shared::form;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::app::{App, Unavailable};
+use crate::ending::Follow;
 use crate::store::TakenNotice;
 use crate::{clock, issue};
 
@@ -72,11 +72,11 @@ impl Outcome {
     }
 }
 
-/// Sends notices until `ending` turns true; those under way are finished first. What is not
+/// Sends notices until the process ends; those under way are finished first. What is not
 /// finished, this process or another takes again when the lease ends.
 ///
 /// Nothing waits for it: a client that does not answer holds up other notices at most.
-pub async fn run(app: Arc<App>, mut ending: watch::Receiver<bool>) {
+pub async fn run(app: Arc<App>, mut ending: Follow) {
     let http = match client() {
         Ok(http) => http,
         Err(error) => {
@@ -94,7 +94,7 @@ pub async fn run(app: Arc<App>, mut ending: watch::Receiver<bool>) {
             }
         };
         tokio::select! {
-            _ = ending.wait_for(|ending| *ending) => break,
+            () = ending.ends() => break,
             () = app.notices_put.notified() => {}
             // A free place may be needed by one that is due.
             _ = sending.join_next(), if sending.len() >= SENT_AT_ONCE => {}

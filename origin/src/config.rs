@@ -37,6 +37,8 @@ pub struct Config {
     pub secret: Option<Secret>,
     /// `cors_origins`: browser origins that may call the API, beside those of the clients.
     pub cors_origins: Vec<WebOrigin>,
+    /// `drain_seconds`: how long a process that was asked to end goes on taking connections.
+    pub drain_seconds: u64,
     /// `log`: what is logged, as a `tracing` filter.
     pub log: String,
     /// `log_format`: how it is logged.
@@ -81,10 +83,13 @@ pub const DEVELOPMENT_EDGE_SECRET: &str = "development-only-edge-secret";
 /// Bytes that a secret has at least.
 const SECRET_LEN: usize = 24;
 
+/// Longest `drain_seconds`: whoever waits longer has given up on it.
+const DRAIN_SECONDS: u64 = 300;
+
 /// Where the world finds an origin that nothing was set for.
 const DEFAULT_LISTEN: &str = "127.0.0.1:8888";
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "issuer",
     "listen",
     "admin_listen",
@@ -96,6 +101,7 @@ const NAMES: [&str; 13] = [
     "require_edge",
     "secret",
     "cors_origins",
+    "drain_seconds",
     "log",
     "log_format",
 ];
@@ -178,6 +184,7 @@ fn from_file(text: &str) -> Result<Values, BadSetting> {
         let text = match value {
             toml::Value::String(text) => text,
             toml::Value::Boolean(value) if key == "require_edge" => value.to_string(),
+            toml::Value::Integer(value) if key == "drain_seconds" => value.to_string(),
             toml::Value::Array(items) if key == "cors_origins" => items
                 .iter()
                 .map(|item| item.as_str().map(str::to_owned))
@@ -269,6 +276,11 @@ impl Settings {
         }) {
             return Err(self.bad("database_url", "takes sqlite:// and a path, without options"));
         }
+        let drain_takes = "takes a number of seconds, at most 300";
+        let drain_seconds = self.parsed("drain_seconds", "5", drain_takes)?;
+        if drain_seconds > DRAIN_SECONDS {
+            return Err(self.bad("drain_seconds", drain_takes));
+        }
         Ok(Config {
             issuer,
             listen,
@@ -281,6 +293,7 @@ impl Settings {
             require_edge,
             secret: self.secret("secret"),
             cors_origins: self.origins()?,
+            drain_seconds,
             log: self.text("log").unwrap_or("info").to_owned(),
             log_format: match self.text("log_format") {
                 None | Some("text") => LogFormat::Text,
@@ -374,6 +387,12 @@ mod tests {
             ),
             ("", "CADENCE_SECRET", "short", "CADENCE_SECRET has fewer than 24 bytes"),
             ("", "CADENCE_REDIS_URL", "localhost", "CADENCE_REDIS_URL takes redis:// or unix://"),
+            (
+                "drain_seconds = 301",
+                "",
+                "",
+                "`drain_seconds` in cadence.toml takes a number of seconds, at most 300",
+            ),
             ("", "CADENCE_LOG_FORMAT", "xml", "CADENCE_LOG_FORMAT takes text or json"),
             (
                 "",

@@ -19,6 +19,7 @@ pub mod me;
 pub mod protected;
 pub mod revoke;
 pub mod sign_in;
+pub mod socket;
 pub mod status_list;
 pub mod token;
 pub mod userinfo;

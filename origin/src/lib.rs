@@ -12,6 +12,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod directory;
+pub mod ending;
 pub mod grant;
 pub mod http;
 pub mod issue;

@@ -129,6 +129,22 @@ pub fn is_form(content_type: &str) -> bool {
         })
 }
 
+/// Checks that a `Content-Encoding` header leaves a body as it was written: nothing is unpacked here,
+/// so no small body becomes a large one, and none is taken for what it is not.
+///
+/// # Errors
+/// `invalid_request`, status 415.
+///
+/// Source: RFC 9110 §8.4, §15.5.16.
+pub fn check_coding(content_encoding: &[u8]) -> Result<(), OAuthError> {
+    let mut codings = content_encoding.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+    let is_plain = |coding: &[u8]| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity");
+    if codings.all(is_plain) {
+        return Ok(());
+    }
+    Err(OAuthError::invalid_request("the body is compressed").with_status(415))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -187,6 +203,17 @@ mod tests {
             "application/x-www-form-urlencoded, application/json",
         ] {
             assert!(!is_form(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_unpacked() {
+        for plain in ["", "identity", " Identity ,"] {
+            assert_eq!(check_coding(plain.as_bytes()), Ok(()), "{plain}");
+        }
+        for packed in ["gzip", "identity, gzip", "br", "deflate", "x"] {
+            let status = check_coding(packed.as_bytes()).map_err(|error| error.status());
+            assert_eq!(status, Err(415), "{packed}");
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod api;
 mod artifacts;
+mod balancer;
 mod edge;
 mod origin;
 mod process;
@@ -11,9 +12,10 @@ mod redis;
 
 pub use api::{API_AUDIENCE, start_api};
 pub use artifacts::{Artifacts, artifacts, cargo, nuxt_server, root, site_dir, worker_dir};
+pub use balancer::Balancer;
 pub use edge::{Edge, EdgeSettings, copy_folder};
 pub use origin::{Origin, OriginSettings};
-pub use process::{Ending, Process, free_port, wait_until};
+pub use process::{Ending, Process, free_port, open_many_files, wait_until};
 pub use redis::Redis;
 
 use std::net::TcpStream;

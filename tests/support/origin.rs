@@ -153,6 +153,12 @@ impl Origin {
         format!("http://127.0.0.1:{}", self.settings.port)
     }
 
+    /// Returns the port at which it listens for everybody.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.settings.port
+    }
+
     /// Returns the admin listener's URL.
     #[must_use]
     pub fn admin_url(&self) -> String {
@@ -253,7 +259,7 @@ impl Origin {
 }
 
 /// Sends one `GET` and returns the whole answer.
-fn get(port: u16, path: &str) -> Option<String> {
+pub(crate) fn get(port: u16, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");

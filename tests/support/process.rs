@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 /// Starts the program given behind it, writes its process id, and ends it with all that it has
 /// started when standard input ends, which it does when the parent goes, for whatever reason.
 const GUARD: &str = r#"
@@ -184,6 +186,16 @@ pub fn free_port() -> u16 {
         }
     }
     panic!("there is no free port");
+}
+
+/// Lets this process open as many files and connections as the system gives it.
+///
+/// # Panics
+/// When the system does not.
+pub fn open_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let all = Rlimit { current: limit.maximum, ..limit };
+    setrlimit(Resource::Nofile, all).expect("a process may use what it is given");
 }
 
 /// Waits until `holds`.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusBuilder;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 use super::{CommandError, directory};
@@ -31,6 +31,7 @@ const SWEEP_EVERY: Duration = Duration::from_mins(1);
 /// A sentence about what keeps it from starting.
 pub async fn serve(config: &Config) -> Result<(), CommandError> {
     start_log(config)?;
+    open_many_files();
     let metrics = PrometheusBuilder::new().install_recorder()?;
     let directory: Arc<dyn Directory> = Arc::new(directory(config).await?);
     let secret = server_secret::find(config, &*directory).await?;
@@ -38,12 +39,11 @@ pub async fn serve(config: &Config) -> Result<(), CommandError> {
     let app = Arc::new(App::new(config, &secret, store, directory, clock::now()).await?);
     let public = listen::bind(config.listen).await?;
     let private = listen::bind(config.admin_listen).await?;
-    let (end, ending) = watch::channel(false);
     tokio::spawn(reload_keys(app.clone()));
     if let Some(embedded) = embedded {
         tokio::spawn(sweep(embedded));
     }
-    tokio::spawn(end_on_signal(end)?);
+    tokio::spawn(end_on_signal(app.clone(), config.drain_seconds)?);
     tracing::info!(
         issuer = %app.issuer,
         listen = %config.listen,
@@ -52,6 +52,7 @@ pub async fn serve(config: &Config) -> Result<(), CommandError> {
         "serving"
     );
     let admin = admin::router(app.clone(), metrics);
+    let ending = app.ending.follow();
     tokio::join!(
         listen::serve(public, http::router(app.clone()), ending.clone()),
         listen::serve(private, admin, ending.clone()),
@@ -83,6 +84,16 @@ fn start_log(config: &Config) -> Result<(), CommandError> {
     }
 }
 
+/// Lets the process open as many files as the system gives it: each connection is one, and the usual
+/// 1024 are fewer than a few clients that do nothing can hold.
+fn open_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let all = Rlimit { current: limit.maximum, ..limit };
+    if let Err(error) = setrlimit(Resource::Nofile, all) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
 async fn reload_keys(app: Arc<App>) {
     loop {
         tokio::time::sleep(RELOAD_EVERY).await;
@@ -101,17 +112,29 @@ async fn sweep(embedded: Arc<Embedded>) {
     }
 }
 
+/// Ends the process when it is asked to: SIGTERM comes from whoever runs it beside others, who need
+/// time to notice; SIGINT from a person, who does not want to wait. So does whoever asks twice.
 fn end_on_signal(
-    end: watch::Sender<bool>,
+    app: Arc<App>,
+    drain_seconds: u64,
 ) -> Result<impl Future<Output = ()> + Send + 'static, CommandError> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        tracing::info!("ending: requests under way are finished first");
-        let _ = end.send(true);
+        let drain_in = tokio::select! {
+            _ = interrupt.recv() => Duration::ZERO,
+            _ = terminate.recv() => Duration::from_secs(drain_seconds),
+        };
+        tracing::info!(
+            drain_seconds = drain_in.as_secs(),
+            "ending: requests under way are finished first"
+        );
+        let again = async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        };
+        app.ending.begin(drain_in, again).await;
     })
 }

@@ -23,15 +23,20 @@ pub fn router(app: Arc<App>, metrics: PrometheusHandle) -> Router {
         .with_state(app)
 }
 
-/// Says which dependency answers.
+/// Says which dependency answers, and whether the process is ending.
 async fn ready(State(app): State<Arc<App>>) -> Response {
     let store = app.store.ping().await;
     let directory = app.known.directory().ping().await;
+    let serving = app.ending.is_serving();
     let status = match (&store, &directory) {
-        (Ok(()), Ok(())) => StatusCode::OK,
+        (Ok(()), Ok(())) if serving => StatusCode::OK,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
     let word = |answers: bool| if answers { "up" } else { "down" };
-    let body = json!({ "store": word(store.is_ok()), "directory": word(directory.is_ok()) });
+    let body = json!({
+        "store": word(store.is_ok()),
+        "directory": word(directory.is_ok()),
+        "process": if serving { "serving" } else { "ending" },
+    });
     answer::json(status, &body)
 }

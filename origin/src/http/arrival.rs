@@ -11,14 +11,15 @@ use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW,
-    CONTENT_TYPE, COOKIE, HeaderName, HeaderValue, ORIGIN, STRICT_TRANSPORT_SECURITY, VARY,
-    X_CONTENT_TYPE_OPTIONS,
+    CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HeaderName, HeaderValue, ORIGIN,
+    STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
+use http_body_util::LengthLimitError;
 use shared::cors::{self, CorsRule, allow_origin};
 use shared::endpoint::Endpoint;
 use shared::error::{ErrorCode, OAuthError};
@@ -31,6 +32,7 @@ use shared::signed_request::{self, ClaimedStatement, EdgeStatement, RequestParts
 use shared::time::UnixTime;
 
 use super::answer::{self, Cause, HttpError};
+use super::listen::Ambiguous;
 use crate::app::App;
 use crate::clock;
 use crate::seen_requests::Seen;
@@ -40,6 +42,10 @@ const BODY_IN: Duration = Duration::from_secs(10);
 
 /// How long an answer may take, once the request is here: less than the edge waits.
 const ANSWER_IN: Duration = Duration::from_secs(2);
+
+/// When a client whose authentication failed is told so, after its request has arrived: whether there
+/// is such a client, and how far its secret was looked at, takes less, and so is not seen.
+const UNAUTHORIZED_IN: Duration = Duration::from_millis(10);
 
 /// Names a request in answers and in the log.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -86,6 +92,9 @@ impl Incoming {
             return Err(OAuthError::invalid_request(
                 "the body is application/x-www-form-urlencoded in UTF-8",
             ));
+        }
+        for coding in self.headers.get_all(CONTENT_ENCODING) {
+            form::check_coding(coding.as_bytes())?;
         }
         Params::parse(&self.body)
     }
@@ -135,7 +144,9 @@ pub async fn receive(State(app): State<Arc<App>>, request: Request, next: Next) 
     let route = endpoint.map_or("other", Endpoint::path);
     let origin = request.headers().get(ORIGIN).cloned();
     let mut request_id = base64url(&clock::random::<12>());
-    let mut response = match arrive(&app, request, endpoint, &mut request_id).await {
+    let arriving = arrive(&app, request, endpoint, &mut request_id).await;
+    let arrived = Instant::now();
+    let mut response = match arriving {
         Ok(arrived) => {
             let answered = AssertUnwindSafe(next.run(arrived)).catch_unwind();
             match tokio::time::timeout(ANSWER_IN, answered).await {
@@ -146,6 +157,9 @@ pub async fn receive(State(app): State<Arc<App>>, request: Request, next: Next) 
         }
         Err(response) => response,
     };
+    if response.status() == StatusCode::UNAUTHORIZED && endpoint.is_some_and(is_for_clients) {
+        tokio::time::sleep_until((arrived + UNAUTHORIZED_IN).into()).await;
+    }
     finish(&app, &mut response, endpoint, origin.as_ref(), &request_id).await;
     let status = response.status();
     log(&method, route, &response, &request_id, began);
@@ -157,6 +171,11 @@ pub async fn receive(State(app): State<Arc<App>>, request: Request, next: Next) 
     )
     .increment(1);
     response
+}
+
+/// Tells whether whoever calls an endpoint authenticates as a client.
+const fn is_for_clients(endpoint: Endpoint) -> bool {
+    matches!(endpoint, Endpoint::Token | Endpoint::Revoke | Endpoint::Introspect)
 }
 
 /// Writes the one line about a request: what went well only for those who look closely.
@@ -195,6 +214,9 @@ async fn arrive(
         Some(endpoint) if endpoint.is_page() => HttpError::OAuth(error).on_page(request_id),
         _ => HttpError::OAuth(error).into_response(),
     };
+    if let Some(Ambiguous(what)) = request.extensions().get() {
+        return Err(refuse(OAuthError::invalid_request(what), request_id));
+    }
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned();
     if target.len() > URL_LEN {
         return Err(refuse(
@@ -213,7 +235,7 @@ async fn arrive(
                 request_id,
             )
         })?
-        .map_err(|_| refuse(OAuthError::too_large(), request_id))?;
+        .map_err(|error| refuse(unreadable(&error), request_id))?;
     let now = clock::now();
     let statement = claimed
         .map(|claimed| edge_statement(app, claimed, &parts, &target, &body, now))
@@ -254,6 +276,18 @@ async fn arrive(
     };
     parts.extensions.insert(incoming);
     Ok(Request::from_parts(parts, Body::empty()))
+}
+
+/// Says why a body could not be read.
+fn unreadable(error: &axum::Error) -> OAuthError {
+    let mut cause = Some(error as &dyn std::error::Error);
+    while let Some(error) = cause {
+        if error.is::<LengthLimitError>() {
+            return OAuthError::too_large();
+        }
+        cause = error.source();
+    }
+    OAuthError::invalid_request("the body broke off")
 }
 
 const NOT_SIGNED: OAuthError =
