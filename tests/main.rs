@@ -92,6 +92,8 @@ mod self_hosting;
 mod server;
 mod smuggling;
 mod status_list;
+mod throttling;
+mod timing;
 mod token;
 mod vectors;
 mod wire;

@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
-use shared::limits::{LOGIN_ATTEMPTS_PER_ADDRESS, LOGIN_ATTEMPTS_PER_USER, LOGIN_WINDOW_IN};
+use shared::limits::{
+    LOGIN_ATTEMPTS_PER_ADDRESS, LOGIN_ATTEMPTS_PER_USER, LOGIN_ATTEMPTS_PER_USER_AND_ADDRESS,
+    LOGIN_WINDOW_IN,
+};
 use shared::network::network;
 use shared::secret::Sha256Digest;
 use shared::time::UnixTime;
@@ -28,8 +31,13 @@ pub enum Login {
 }
 
 /// Checks a username and password. Both the login form and the password grant come here, so both
-/// share one counter per user and one per address (none, where the address is not known). Only
-/// passwords that were looked at and wrong stay counted: many people may share one address.
+/// share the counters: of the user at this address, of the user, and of the address (the user's
+/// alone, where the address is not known). Each is counted in one step before the password is looked
+/// at, so that of many guesses at once no more than the limit get there. Only passwords that were
+/// looked at and wrong stay counted: many people may share one address.
+///
+/// A user is counted by canonical name, which is one user's alone: the directory is not asked, so
+/// that nobody hears from a refusal, or from how long it takes, whether there is such a user.
 ///
 /// # Errors
 /// [`Unavailable`], also when the counters cannot be reached: guessing is never free.
@@ -41,33 +49,43 @@ pub async fn login(
     now: UnixTime,
 ) -> Result<Login, Unavailable> {
     let username = canonical_username(username);
-    let user_key = attempts_of("user", &username);
-    let address_key = address.map(|address| attempts_of("address", &network(address)));
-    if let Some(key) = &address_key
-        && let Attempt::Refused { retry_in } =
-            app.store.count_attempt(key, LOGIN_ATTEMPTS_PER_ADDRESS, LOGIN_WINDOW_IN, now).await?
-    {
-        return Ok(Login::Throttled { retry_in });
-    }
-    if let Attempt::Refused { retry_in } =
-        app.store.count_attempt(&user_key, LOGIN_ATTEMPTS_PER_USER, LOGIN_WINDOW_IN, now).await?
-    {
-        give_back(app, address_key.as_slice()).await?;
-        return Ok(Login::Throttled { retry_in });
+    let counters = counters(&username, address);
+    for (at, (key, limit)) in counters.iter().enumerate() {
+        let attempt = app.store.count_attempt(key, *limit, LOGIN_WINDOW_IN, now).await?;
+        if let Attempt::Refused { retry_in } = attempt {
+            give_back(app, &counters[..at]).await?;
+            return Ok(Login::Throttled { retry_in });
+        }
     }
     match check(app, &username, password).await {
         Ok(Some(user)) => {
-            app.store.forget_attempts(&user_key).await?;
-            give_back(app, address_key.as_slice()).await?;
+            // Somebody here knows the password: what was typed wrong before was typed by them.
+            if let Some(((here, _), elsewhere)) = counters.split_first() {
+                app.store.forget_attempts(here).await?;
+                give_back(app, elsewhere).await?;
+            }
             Ok(Login::Right(Box::new(user)))
         }
         Ok(None) => Ok(Login::Wrong),
         Err(unavailable) => {
-            give_back(app, address_key.as_slice()).await?;
-            give_back(app, &[user_key]).await?;
+            give_back(app, &counters).await?;
             Err(unavailable)
         }
     }
+}
+
+/// Names what an attempt counts for, the narrowest first, each with its limit.
+fn counters(username: &str, address: Option<IpAddr>) -> Vec<(Sha256Digest, u32)> {
+    let counter = |name: String, limit| (Sha256Digest::of(name.as_bytes()), limit);
+    let Some(network) = address.map(network) else {
+        let name = format!("user:{username}");
+        return vec![counter(name, LOGIN_ATTEMPTS_PER_USER_AND_ADDRESS)];
+    };
+    vec![
+        counter(format!("user at {network}:{username}"), LOGIN_ATTEMPTS_PER_USER_AND_ADDRESS),
+        counter(format!("user anywhere:{username}"), LOGIN_ATTEMPTS_PER_USER),
+        counter(format!("address:{network}"), LOGIN_ATTEMPTS_PER_ADDRESS),
+    ]
 }
 
 /// Finds the user whose password this is.
@@ -82,13 +100,9 @@ async fn check(
     Ok(user.filter(|user| right && user.disabled_at.is_none()))
 }
 
-async fn give_back(app: &App, keys: &[Sha256Digest]) -> Result<(), Unavailable> {
-    for key in keys {
+async fn give_back(app: &App, counters: &[(Sha256Digest, u32)]) -> Result<(), Unavailable> {
+    for (key, _) in counters {
         app.store.return_attempt(key).await?;
     }
     Ok(())
-}
-
-fn attempts_of(kind: &str, name: &str) -> Sha256Digest {
-    Sha256Digest::of(format!("{kind}:{name}").as_bytes())
 }

@@ -1,6 +1,7 @@
 //! Password hashes, made and checked in a pool that cannot starve the rest.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use argon2::password_hash::PasswordHasher as _;
 use argon2::password_hash::phc::Output;
@@ -16,6 +17,9 @@ const MEMORY: u32 = 19_456;
 const PASSES: u32 = 2;
 /// Hashes that may wait for their turn; more are refused at once.
 const WAITING: usize = 64;
+/// How long one waits for its turn: less than a request may take, so that whoever is refused hears
+/// so, and the attempt is not counted.
+const TURN_IN: Duration = Duration::from_secs(1);
 /// Memory that is asked for at once, KiB, though a hash touches [`MEMORY`] of it: glibc gives what
 /// is larger than 32 MiB back to the system when it is freed, and keeps what is smaller, once for
 /// each thread that ever computed a hash.
@@ -31,7 +35,7 @@ pub struct PasswordPool {
     nobody: Arc<str>,
 }
 
-/// Too many hashes wait for their turn.
+/// Too many hashes wait for their turn, or too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overloaded;
 
@@ -68,7 +72,8 @@ impl PasswordPool {
         hash: Option<&str>,
     ) -> Result<PasswordVerdict, Overloaded> {
         let waiting = self.waiting.clone().try_acquire_owned().map_err(|_| Overloaded)?;
-        let running = self.running.clone().acquire_owned().await.map_err(|_| Overloaded)?;
+        let turn = tokio::time::timeout(TURN_IN, self.running.clone().acquire_owned()).await;
+        let running = turn.map_err(|_| Overloaded)?.map_err(|_| Overloaded)?;
         let exists = hash.is_some();
         let hash = hash.map_or_else(|| self.nobody.clone(), Arc::from);
         let (memory, all) = (self.memory.clone(), self.waiting.clone());
@@ -202,6 +207,16 @@ mod tests {
         drop(waits);
         assert_eq!(pool.verify(password("x"), None).await, verified);
         assert!(pool.memory.blocks().is_empty());
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_too_long_for_a_turn_is_refused() {
+        let pool = PasswordPool::new();
+        let permits = u32::try_from(pool.running.available_permits()).unwrap();
+        let all = pool.running.clone().acquire_many_owned(permits).await;
+        assert_eq!(pool.verify(password("x"), None).await, Err(Overloaded));
+        drop(all);
+        assert_eq!(pool.verify(password("x"), None).await, Ok(PasswordVerdict::Wrong));
     }
 
     #[tokio::test]

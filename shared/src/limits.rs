@@ -104,8 +104,14 @@ pub const STATUS_LIST_KEPT_IN: u64 =
 /// How long after its signing time a signed request from edge to origin is accepted, seconds.
 pub const SIGNED_REQUEST_EXPIRES_IN: u64 = 30;
 
-/// Failed logins for one user, or from one address, before further ones are refused unseen.
-pub const LOGIN_ATTEMPTS_PER_USER: u32 = 10;
+/// Failed logins for one user from one address (IPv6: one /64) within [`LOGIN_WINDOW_IN`] before
+/// further ones are refused unseen. The user can still log in from anywhere else.
+pub const LOGIN_ATTEMPTS_PER_USER_AND_ADDRESS: u32 = 10;
+
+/// Failed logins for one user from all addresses together within [`LOGIN_WINDOW_IN`]: five networks
+/// that guess lock a user out, for the rest of the window at most (NIST SP 800-63B §5.2.2 allows 100
+/// in a row).
+pub const LOGIN_ATTEMPTS_PER_USER: u32 = 50;
 
 /// Failed logins from one address (IPv6: one /64) within [`LOGIN_WINDOW_IN`].
 pub const LOGIN_ATTEMPTS_PER_ADDRESS: u32 = 100;

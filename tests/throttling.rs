@@ -1,0 +1,258 @@
+//! Who guesses passwords is told to wait: by user, by network and by both, whichever way in is
+//! tried. RFC 6749 §4.3.2, NIST SP 800-63B §5.2.2.
+
+use std::collections::BTreeMap;
+
+use stack::Backing;
+
+use crate::browser::{Browser, Form};
+use crate::forge;
+use crate::http::{Answer, Request};
+use crate::oauth::WEB;
+use crate::pair::Pair;
+use crate::server::{Server, unique};
+use crate::wire;
+
+const PASSWORD: &str = "a-passphrase-for-tests";
+
+/// A server to which requests come from any address.
+struct Anywhere {
+    server: Server,
+    is_edge: bool,
+}
+
+impl Anywhere {
+    /// Sends a request from an address, as the platform hands it to the edge, or the edge to the
+    /// origin.
+    fn from(&self, address: &str, request: Request) -> Request {
+        if self.is_edge {
+            request.header("cf-connecting-ip", address)
+        } else {
+            forge::from_address(request, address)
+        }
+    }
+
+    /// Asks for tokens with a password.
+    fn grant(&self, address: &str, username: &str, password: &str) -> Answer {
+        let request = grant(&self.server.url, username, password);
+        // What a client says about itself is another matter.
+        let request = request.header("x-forwarded-for", &unique("192.0.2.1"));
+        self.from(address, request).send()
+    }
+
+    /// Sends the login form.
+    fn form(&self, address: &str, username: &str, password: &str) -> Answer {
+        let mut browser = Browser::new(&self.server);
+        let page = browser.authorize(&WEB.authorization("openid").query()).expect(200);
+        let form = Form::of(&page).with("username", username).with("password", password);
+        let request = browser.unsent(&form).header("origin", &self.server.url);
+        browser.send(self.from(address, request))
+    }
+}
+
+fn grant(url: &str, username: &str, password: &str) -> Request {
+    let form = [
+        ("grant_type", "password"),
+        ("username", username),
+        ("password", password),
+        ("scope", "openid"),
+    ];
+    Request::new("POST", format!("{url}/oauth2/token"))
+        .basic("own", "own-secret-0123456789")
+        .form(&form)
+}
+
+/// Asserts that somebody has to wait, and for no longer than a window.
+#[track_caller]
+fn waits(answer: &Answer) {
+    assert_eq!(answer.status, 429, "{answer:?}");
+    let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=900).contains(&wait), "{answer:?}");
+}
+
+/// Counts answers by status.
+fn count(answers: &[Answer]) -> BTreeMap<u16, usize> {
+    let mut counts = BTreeMap::new();
+    for answer in answers {
+        *counts.entry(answer.status).or_default() += 1;
+    }
+    counts
+}
+
+/// Runs each scenario at both doors on Redis, and through the edge on the embedded store.
+macro_rules! anywhere {
+    ($($(#[$doc:meta])* fn $name:ident($here:ident) $body:block)+) => {$(
+        $(#[$doc])*
+        mod $name {
+            use super::*;
+
+            fn scenario($here: &Anywhere) $body
+
+            #[test]
+            fn through_the_edge() {
+                let server = Server::start_anywhere(Backing::Redis);
+                scenario(&Anywhere { server, is_edge: true });
+            }
+
+            #[test]
+            fn at_the_origin() {
+                scenario(&Anywhere { server: Server::start_origin(), is_edge: false });
+            }
+
+            #[test]
+            fn on_the_embedded_store() {
+                let server = Server::start_anywhere(Backing::Embedded);
+                scenario(&Anywhere { server, is_edge: true });
+            }
+        }
+    )+};
+}
+
+anywhere! {
+    /// PW06: one user is one user, however the name is spelled. The email is no name to log in by:
+    /// guesses at it are nobody's.
+    fn every_spelling_counts_for_one_user(here) {
+        let name = unique("spelled");
+        let email = unique("mail-of-spelled");
+        here.server.apply(&format!(
+            "[[users]]\nusername = \"{name}\"\nemail = \"{email}\"\npassword = \"{PASSWORD}\"\n"
+        ));
+        let wide: String = name
+            .chars()
+            .map(|c| match c {
+                'a'..='z' => char::from_u32(u32::from(c) - 0x61 + 0xff41).unwrap(),
+                c => c,
+            })
+            .collect();
+        let spellings = [
+            name.clone(),
+            name.to_uppercase(),
+            format!(" {name} "),
+            format!("\t{name}\u{a0}"),
+            format!("{name}."),
+            format!("{}.", name.to_uppercase()),
+            wide.clone(),
+            wide.to_uppercase(),
+            name.replace('@', "\u{ff20}"),
+            name.replace("test", "te\u{17f}t"),
+        ];
+        let address = "192.0.2.7";
+        for _ in 0..12 {
+            let answer = here.grant(address, &email, PASSWORD);
+            assert!(matches!(answer.status, 400 | 429), "{answer:?}");
+        }
+        for spelling in &spellings {
+            here.grant(address, spelling, "guess").refused(400, "invalid_grant");
+        }
+        for spelling in &spellings {
+            waits(&here.grant(address, spelling, PASSWORD));
+        }
+        for spelling in &spellings {
+            here.grant("192.0.2.8", spelling, PASSWORD).expect(200);
+        }
+    }
+
+    /// PW07: a thousand users (fewer through the edge), one password, one network: an IPv6 /64 is
+    /// one, and so is an IPv4 address however it is written.
+    fn a_network_has_a_hundred_guesses(here) {
+        let in_the_network = |hand: usize| format!("2001:db8:1:2:{hand:x}::{hand:x}");
+        let guess = |address: &str, hand: usize| {
+            let answer = here.grant(address, &format!("user-{hand}@example.test"), PASSWORD);
+            answer.status
+        };
+        let users = if here.is_edge { 200 } else { 1_000 };
+        let statuses: Vec<u16> =
+            (0..users).map(|hand| guess(&in_the_network(hand), hand)).collect();
+        let looked_at = statuses.iter().take_while(|&&status| status == 400).count();
+        assert_eq!(looked_at, 100);
+        assert!(statuses[100..].iter().all(|&status| status == 429), "{:?}", &statuses[100..]);
+        assert_eq!(guess("2001:db8:1:3::1", 1_001), 400, "the next network");
+        let known = here.server.new_user("resident");
+        waits(&here.grant("2001:DB8:1:2::1", &known, PASSWORD));
+        here.grant("2001:db8:1:3::1", &known, PASSWORD).expect(200);
+        for hand in 0..100 {
+            let address = if hand % 2 == 0 { "198.51.100.7" } else { "::ffff:198.51.100.7" };
+            assert_eq!(guess(address, 2_000 + hand), 400, "{hand}");
+        }
+        assert_eq!(guess("198.51.100.7", 2_100), 429);
+        assert_eq!(guess("::ffff:c633:6407", 2_100), 429);
+    }
+
+    /// PW05, PW08: who guesses keeps the user out from his own network alone, at the form as with
+    /// the grant; guessed at from many, the user waits for a window at most.
+    fn a_user_who_is_guessed_at_gets_in_from_elsewhere(here) {
+        let name = here.server.new_user("hunted");
+        for hand in 0..10 {
+            let answer = if hand % 2 == 0 {
+                here.form("203.0.113.1", &name, "guess")
+            } else {
+                here.grant("203.0.113.1", &name, "guess")
+            };
+            assert_eq!(answer.status, 400, "{answer:?}");
+        }
+        waits(&here.grant("203.0.113.1", &name, PASSWORD));
+        waits(&here.form("203.0.113.1", &name, PASSWORD));
+        here.grant("203.0.113.2", &name, PASSWORD).expect(200);
+        let answer = here.form("203.0.113.3", &name, PASSWORD);
+        assert_eq!(answer.status, 303, "{answer:?}");
+        // What the owner does elsewhere gives whoever guesses no more guesses.
+        waits(&here.grant("203.0.113.1", &name, "guess"));
+
+        for hand in 0..40 {
+            let address = format!("203.0.113.{}", 10 + hand / 10);
+            here.grant(&address, &name, "guess").refused(400, "invalid_grant");
+        }
+        waits(&here.grant("203.0.113.99", &name, PASSWORD));
+        waits(&here.form("203.0.113.99", &name, PASSWORD));
+        // Nobody else is concerned.
+        let other = here.server.new_user("unhunted");
+        here.grant("203.0.113.99", &other, PASSWORD).expect(200);
+    }
+
+    /// PW03, PW05: a name that is nobody's is counted as any other, and heard the same about.
+    fn a_user_who_does_not_exist_is_throttled_alike(here) {
+        let name = here.server.new_user("existing");
+        let ghost = unique("not-existing");
+        let mut told = Vec::new();
+        for name in [&name, &ghost] {
+            let answers: Vec<Answer> =
+                (0..11).map(|_| here.grant("192.0.2.20", name, "guess")).collect();
+            assert_eq!(count(&answers), BTreeMap::from([(400, 10), (429, 1)]));
+            told.push(answers);
+        }
+        for (known, unknown) in told[0].iter().zip(&told[1]) {
+            assert_eq!((known.status, &known.body), (unknown.status, &unknown.body));
+            assert_eq!(known.header_names(), unknown.header_names());
+        }
+    }
+}
+
+/// Of a hundred guesses at the same moment, `limit` are looked at.
+#[track_caller]
+fn of_a_hundred_guesses_ten_are_looked_at(server: &Server, urls: &[String]) {
+    let name = server.new_user("raced");
+    let requests: Vec<Request> =
+        (0..100).map(|hand| grant(&urls[hand % urls.len()], &name, "guess")).collect();
+    let answers = wire::at_once(&requests);
+    assert_eq!(count(&answers), BTreeMap::from([(400, 10), (429, 90)]));
+    for answer in answers.iter().filter(|answer| answer.status == 429) {
+        waits(answer);
+    }
+    waits(&grant(&urls[0], &name, PASSWORD).send());
+}
+
+/// PW09, through both edges and at both origins of a pair.
+#[test]
+fn of_a_hundred_guesses_at_two_origins_ten_are_looked_at() {
+    let pair = Pair::start();
+    for urls in pair.doors() {
+        of_a_hundred_guesses_ten_are_looked_at(&pair.server, &urls);
+    }
+}
+
+scenarios! { everywhere:
+    /// PW09, at one origin.
+    fn of_a_hundred_guesses_at_once_ten_are_looked_at(server) {
+        of_a_hundred_guesses_ten_are_looked_at(server, std::slice::from_ref(&server.url));
+    }
+}
