@@ -11,6 +11,8 @@ use reqwest::blocking::{Body, Client};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
+use crate::secrets;
+
 /// Paths whose errors are JSON, and whose answers are never stored.
 const TOKEN_PATHS: [&str; 4] =
     ["/oauth2/token", "/oauth2/revoke", "/oauth2/introspect", "/oauth2/userinfo"];
@@ -36,6 +38,7 @@ impl Request {
 
     /// Authenticates a client as RFC 6749 §2.3.1 says: both halves form-encoded first.
     pub(crate) fn basic(self, id: &str, secret: &str) -> Self {
+        secrets::remember(secret);
         self.basic_raw(&format!("{}:{}", encode(id), encode(secret)))
     }
 
@@ -49,6 +52,9 @@ impl Request {
     }
 
     pub(crate) fn form(self, pairs: &[(&str, &str)]) -> Self {
+        for (name, value) in pairs {
+            secrets::remember_field(name, value);
+        }
         self.body("application/x-www-form-urlencoded", query(pairs))
     }
 
@@ -74,6 +80,7 @@ impl Request {
     #[track_caller]
     pub(crate) fn try_send(self) -> Result<Answer, reqwest::Error> {
         let answer = self.ask()?;
+        secrets::remember_answer(&answer);
         answer.check();
         Ok(answer)
     }

@@ -24,6 +24,7 @@ macro_rules! scenarios {
             let server = Server::edge();
             let _log = server.log_on_failure();
             scenario(server);
+            crate::secrets::lie_nowhere(server);
         }
 
         #[test]
@@ -31,6 +32,7 @@ macro_rules! scenarios {
             let server = Server::origin();
             let _log = server.log_on_failure();
             scenario(server);
+            crate::secrets::lie_nowhere(server);
         }
     };
     (@everywhere) => {
@@ -41,6 +43,7 @@ macro_rules! scenarios {
             let server = Server::embedded();
             let _log = server.log_on_failure();
             scenario(server);
+            crate::secrets::lie_nowhere(server);
         }
     };
 }
@@ -88,6 +91,7 @@ mod refresh;
 mod revoke;
 mod scripted;
 mod secret_change;
+mod secrets;
 mod self_hosting;
 mod server;
 mod smuggling;

@@ -12,6 +12,7 @@ use stack::{Backing, Edge, EdgeSettings, Front, Origin, OriginSettings, Redis};
 use crate::browser::Browser;
 use crate::http::Request;
 use crate::oauth::{ALICE, ALICES_PASSWORD, App, WEB};
+use crate::secrets;
 
 pub(crate) const EDGE_SECRET: &str = "an-edge-secret-of-the-suite-0123456789";
 
@@ -78,6 +79,12 @@ impl Server {
     pub(crate) fn start_anywhere(backing: Backing) -> Self {
         let trust = |edge: &mut EdgeSettings| edge.set("CADENCE_TRUST_CF_CONNECTING_IP", "true");
         Self::start_whole(backing, Front::Edge, EDGE_SECRET, |_| (), trust)
+    }
+
+    /// Starts a server whose origin logs whatever there is to log.
+    pub(crate) fn start_that_logs_all(backing: Backing, front: Front) -> Self {
+        let log_all = |origin: &mut OriginSettings| origin.set("CADENCE_LOG", "trace");
+        Self::start_whole(backing, front, EDGE_SECRET, log_all, |_| ())
     }
 
     /// Starts an origin on the embedded store, for an edge that the test itself starts at `url`.
@@ -249,6 +256,15 @@ impl Server {
     /// Prints what the processes have logged lately, if the test fails.
     pub(crate) fn log_on_failure(&self) -> LogOnFailure<'_> {
         LogOnFailure(self)
+    }
+}
+
+/// A server of one test alone has kept every secret to itself.
+impl Drop for Server {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            secrets::lie_nowhere(self);
+        }
     }
 }
 

@@ -13,7 +13,7 @@
 //! | `cadence:user-sessions:<digest>` | zset | digests of a user's sessions, by their absolute ends | absolute end of the last one |
 //! | `cadence:transaction:<digest>` | string | `1`: the sign-in was completed | end of the transaction |
 //! | `cadence:code:{grant_id}` | hash | `digest`, `binding`, `client_id`, `user_id`, `scope`, `nonce`, `auth_time`, `session`, `expires_at` | 60 s |
-//! | `cadence:grant:{grant_id}` | hash | `client_id`, `user_id`, `scope`, `auth_time`, `code` (digest of the redeemed code), `generation`, `current`, `previous` (digests of refresh tokens; `previous` goes when something of the current generation is seen), `rotated_at`, `numbers` (access tokens so far), `oldest` (the first of them that may be alive), `expires_at`, `idle_expires_at`, `revoked_at` | to `idle_expires_at` |
+//! | `cadence:grant:{grant_id}` | hash | `client_id`, `user_id`, `scope`, `auth_time`, `code` (digest of the redeemed code), `generation`, `current`, `previous` (digests of refresh tokens; `previous` goes when something of the current generation is seen), `rotated_at` (the idle end while the previous one is held), `numbers` (access tokens so far), `oldest` (the first of them that may be alive), `expires_at`, `idle_expires_at`, `revoked_at` | to `idle_expires_at` |
 //! | `cadence:jti:{grant_id}:<number>` | hash | `generation`, `expires_at`, `list`, `idx` (its place in a status list), `revoked_at` (when it was revoked alone) | end of the access token, revoked or not |
 //! | `cadence:status-lists:{status}` | hash | `list` (the one that is being filled), `next` (its first status that is not reserved) | [`STATUS_LIST_KEPT_IN`] after the last reservation |
 //! | `cadence:status-list:{status}:<list>` | string | one bit per access token, the first one in the lowest bit of the first byte; 1: revoked | the same |
@@ -344,7 +344,8 @@ pub struct Generations {
     /// Digest of the one before, until the current one, or an access token of its generation,
     /// has been seen: the answer has arrived then, and nobody needs to ask for it again.
     pub previous: Option<Sha256Digest>,
-    /// When the current one replaced the previous one.
+    /// When the current one replaced the previous one; in the future while the previous one is
+    /// held ([`Store::hold_refresh`]).
     pub rotated_at: UnixTime,
 }
 
@@ -477,6 +478,15 @@ pub trait Store: Send + Sync {
         rotation: &RefreshRotation,
         now: UnixTime,
     ) -> Result<Rotated, StoreError>;
+
+    /// Lets a refresh token that was just rotated be presented again, however late, as long as
+    /// nothing of the new generation is seen: whoever asked was not told its successor. Its grace
+    /// begins when it is repeated. Changes nothing when `presented` is not the previous one.
+    async fn hold_refresh(
+        &self,
+        grant_id: &GrantId,
+        presented: &Sha256Digest,
+    ) -> Result<(), StoreError>;
 
     /// Tells whether an access token is active: its row is there, its grant is not revoked, and
     /// its generation is covered ([`Generations::covers`]). Seeing a token of the current

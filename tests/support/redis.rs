@@ -80,6 +80,12 @@ impl Redis {
         drop(self.process.take());
     }
 
+    /// Returns the folder in which it writes down what it is told.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Returns the socket's path.
     #[must_use]
     pub fn socket(&self) -> PathBuf {

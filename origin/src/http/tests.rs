@@ -3,6 +3,7 @@
 
 mod account;
 mod edge;
+mod refresh;
 mod revocation;
 
 use std::sync::Arc;

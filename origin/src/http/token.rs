@@ -126,7 +126,9 @@ async fn by_code(
     Ok(issue::tokens(&app.keys.load(), &app.issuer, client, issuance, now)?)
 }
 
-/// Rotates a refresh token that is proven to be the client's, and issues tokens.
+/// Rotates a refresh token that is proven to be the client's, and issues tokens. When that fails
+/// between the two for want of a part of the service, the token that was presented stays good for
+/// another try, however late ([`crate::store::Store::hold_refresh`]).
 ///
 /// **Does NOT** authenticate the client.
 ///
@@ -146,8 +148,6 @@ pub async fn by_refresh_token(
         refresh_token::present(keys, client, presented, scope.clone(), status, now)?;
     let rotated = app.store.rotate_refresh(&rotation, now).await?;
     let (grant, access, successor) = refresh_token::judge(rotated, successors)?;
-    check_user(app, incoming, &grant).await?;
-    check_consent(app, incoming, client, &grant).await?;
     let issuance = Issuance {
         grant: &grant,
         access,
@@ -157,7 +157,23 @@ pub async fn by_refresh_token(
         nonce: None,
         sid: None,
     };
-    Ok(issue::tokens(&app.keys.load(), &app.issuer, client, issuance, now)?)
+    let issued = issue_to_a_good_user(app, incoming, client, issuance).await;
+    if matches!(issued, Err(HttpError::Unavailable(_))) {
+        app.store.hold_refresh(&grant.grant_id, &rotation.presented).await?;
+    }
+    issued
+}
+
+/// Issues what a rotation came to, if its user and, where there is one, the consent are still good.
+async fn issue_to_a_good_user(
+    app: &App,
+    incoming: &Incoming,
+    client: &Client,
+    issuance: Issuance<'_>,
+) -> Result<TokenResponse, HttpError> {
+    check_user(app, incoming, issuance.grant).await?;
+    check_consent(app, incoming, client, issuance.grant).await?;
+    Ok(issue::tokens(&app.keys.load(), &app.issuer, client, issuance, incoming.now)?)
 }
 
 async fn by_password(

@@ -62,6 +62,10 @@ macro_rules! for_each_promise {
             refresh_is_not_repeated_after_an_access_token_of_its_successor_was_seen
             refresh_is_repeated_although_an_older_access_token_was_seen
             refresh_is_not_repeated_after_the_grace
+            refresh_that_is_held_is_repeated_however_late
+            refresh_that_is_held_has_its_grace_when_it_is_repeated
+            refresh_that_is_held_is_over_when_its_successor_is_seen
+            refresh_that_is_not_the_previous_one_is_not_held
             refresh_of_two_generations_back_kills_within_the_grace
             refresh_of_another_client_changes_nothing
             refresh_beyond_the_scope_changes_nothing

@@ -295,7 +295,10 @@ impl Store for Embedded {
         let access = AccessRow { jti, expires_at, status: rotation.status };
         let repeated = generations.current.filter(|_| verdict == Presented::Previous);
         let generation = if repeated.is_some() {
-            sqlx::query("UPDATE grants SET numbers = ? WHERE grant_id = ?")
+            // One that was held is answered now, and its grace begins.
+            let rotated_at = generations.rotated_at.min(now);
+            sqlx::query("UPDATE grants SET rotated_at = ?, numbers = ? WHERE grant_id = ?")
+                .bind(seconds(rotated_at)?)
                 .bind(integer(jti.number)?)
                 .bind(grant_id.to_string())
                 .execute(&mut *transaction)
@@ -326,6 +329,21 @@ impl Store for Embedded {
             Some(current) => Rotated::Repeated { grant, access, current },
             None => Rotated::Next { grant, access },
         })
+    }
+
+    async fn hold_refresh(
+        &self,
+        grant_id: &GrantId,
+        presented: &Sha256Digest,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE grants SET rotated_at = idle_expires_at WHERE grant_id = ? AND previous = ?",
+        )
+        .bind(grant_id.to_string())
+        .bind(bytes(presented))
+        .execute(&self.file.writer)
+        .await?;
+        Ok(())
     }
 
     async fn find_access(

@@ -44,9 +44,9 @@ use self::link::Link;
 use self::reply::{Reply, failed, read_client_id, unreadable};
 use self::script::{
     ADD_SESSION_GRANTS, ADVANCE_BFF_SESSION, COUNT_ATTEMPT, FIND_ACCESS, FIND_SESSION,
-    FINISH_REVOCATION, PUT_GRANT, PUT_ROW, REDEEM_CODE, RENEW_BFF_SESSION, RESERVE_STATUSES,
-    RETURN_ATTEMPT, REVOKE_ACCESS, REVOKE_BY_LATE_CODE, REVOKE_GRANT, ROTATE_REFRESH, SET_STATUSES,
-    Script, TAKE_SESSION, YIELD_BFF_RENEWAL,
+    FINISH_REVOCATION, HOLD_REFRESH, PUT_GRANT, PUT_ROW, REDEEM_CODE, RENEW_BFF_SESSION,
+    RESERVE_STATUSES, RETURN_ATTEMPT, REVOKE_ACCESS, REVOKE_BY_LATE_CODE, REVOKE_GRANT,
+    ROTATE_REFRESH, SET_STATUSES, Script, TAKE_SESSION, YIELD_BFF_RENEWAL,
 };
 
 /// How long one intent may take, connecting included. Whoever asked gets a 503 then, well before
@@ -407,6 +407,17 @@ impl Store for Redis {
         }
         let current = Sha256Digest::parse(&reply.text()?).ok_or_else(|| unreadable("digest"))?;
         Ok(Rotated::Repeated { grant, access, current })
+    }
+
+    async fn hold_refresh(
+        &self,
+        grant_id: &GrantId,
+        presented: &Sha256Digest,
+    ) -> Result<(), StoreError> {
+        self.run(&HOLD_REFRESH, &[&grant_key(grant_id)], |command| {
+            command.arg(presented.to_base64url());
+        })
+        .await
     }
 
     async fn find_access(

@@ -85,6 +85,55 @@ pub async fn refresh_is_not_repeated_after_the_grace(store: &AnyStore) {
     assert_dead(store, &party).await;
 }
 
+/// Rotates the first refresh token and holds it.
+async fn hold(store: &AnyStore) -> Party {
+    let party = Party::begun(store).await;
+    rotate(store, &party, 1, NOW).await;
+    store.hold_refresh(&party.grant_id, &party.token(1)).await.unwrap();
+    party
+}
+
+pub async fn refresh_that_is_held_is_repeated_however_late(store: &AnyStore) {
+    let party = hold(store).await;
+    let late = NOW.plus(IDLE_IN - 1);
+    let repeated = rotate(store, &party, 1, late).await;
+    let Rotated::Repeated { current, .. } = repeated else { panic!("{repeated:?}") };
+    assert_eq!(current, party.token(2));
+    assert!(matches!(rotate(store, &party, 2, late).await, Rotated::Next { .. }));
+}
+
+pub async fn refresh_that_is_held_has_its_grace_when_it_is_repeated(store: &AnyStore) {
+    let party = hold(store).await;
+    // Later than the minute by which a store's own clock may be ahead.
+    let answered = NOW.plus(IDLE_IN / 2);
+    rotate(store, &party, 1, answered).await;
+    let within = answered.plus(REFRESH_GRACE_IN);
+    assert!(matches!(rotate(store, &party, 1, within).await, Rotated::Repeated { .. }));
+    assert_eq!(rotate(store, &party, 1, within.plus(1)).await, Rotated::Reused);
+    assert_dead(store, &party).await;
+}
+
+pub async fn refresh_that_is_held_is_over_when_its_successor_is_seen(store: &AnyStore) {
+    let party = hold(store).await;
+    rotate(store, &party, 2, NOW).await;
+    assert_eq!(rotate(store, &party, 1, NOW).await, Rotated::Reused);
+    assert_dead(store, &party).await;
+    let party = hold(store).await;
+    assert!(found_access(store, &party, 2, NOW).await.is_some());
+    assert_eq!(rotate(store, &party, 1, NOW).await, Rotated::Reused);
+}
+
+pub async fn refresh_that_is_not_the_previous_one_is_not_held(store: &AnyStore) {
+    let party = Party::begun(store).await;
+    rotate(store, &party, 1, NOW).await;
+    for generation in [2, 3] {
+        store.hold_refresh(&party.grant_id, &party.token(generation)).await.unwrap();
+    }
+    let late = NOW.plus(REFRESH_GRACE_IN + 1);
+    assert_eq!(rotate(store, &party, 1, late).await, Rotated::Reused);
+    store.hold_refresh(&next_grant_id(), &party.token(1)).await.unwrap();
+}
+
 pub async fn refresh_of_two_generations_back_kills_within_the_grace(store: &AnyStore) {
     let party = Party::begun(store).await;
     for generation in 1..=3 {

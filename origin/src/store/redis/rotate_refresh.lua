@@ -38,21 +38,23 @@ for token in scope:gmatch('%S+') do
   end
 end
 
+-- The grace begins when the rotation happens, which may be long after it was asked for: a script
+-- that waited in a stalled server must not find its own answer too late to repeat.
+local happened_at = math.max(now, math.min(tonumber(redis.call('TIME')[1]), now + 60))
 numbers = numbers + 1
 oldest = pass_ended(tonumber(oldest or 1), numbers)
 access_expires_at = math.min(access_expires_at, expires_at)
 if is_current then
   live, current = live + 1, successor
   idle_expires_at = math.min(idle_expires_at, expires_at)
-  -- The grace begins when the rotation happens, which may be long after it was asked for: a
-  -- script that waited in a stalled server must not find its own answer too late to repeat.
-  local happened_at = math.max(now, math.min(tonumber(redis.call('TIME')[1]), now + 60))
   redis.call('HSET', grant_key, 'generation', live, 'current', successor,
     'previous', presented, 'rotated_at', happened_at, 'numbers', numbers,
     'oldest', oldest, 'idle_expires_at', idle_expires_at)
   keep_until(grant_key, idle_expires_at)
 else
-  redis.call('HSET', grant_key, 'numbers', numbers, 'oldest', oldest)
+  -- One that was held (hold_refresh.lua) is answered now, and its grace begins.
+  rotated_at = math.min(tonumber(rotated_at), happened_at)
+  redis.call('HSET', grant_key, 'rotated_at', rotated_at, 'numbers', numbers, 'oldest', oldest)
 end
 put_access(numbers, live,
   { expires_at = access_expires_at, list = ARGV[12], idx = ARGV[13] })
