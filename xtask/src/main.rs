@@ -1,8 +1,9 @@
-//! The verbs of the project: `cargo xtask dev`, `test`, `worker`, `examples`, `bench`.
+//! The verbs of the project: `cargo xtask dev`, `test`, `worker`, `examples`, `bench`, `mutants`.
 
 mod bench;
 mod dev;
 mod examples;
+mod mutants;
 mod step;
 mod test;
 mod tools;
@@ -27,6 +28,8 @@ usage: cargo xtask VERB
                        development together in build/site
   bench [--seconds N] [--only GROUP] [--rotations N]
                        measures origin and edge beside their ceilings
+  mutants [TEXT]       puts one fault at a time into a copy of the product, and runs the test that
+                       must notice; TEXT: only faults, cases or tests with this in their names
 ";
 
 fn main() -> ExitCode {
@@ -40,6 +43,8 @@ fn main() -> ExitCode {
         ["worker"] => worker::build(Build::Quick),
         ["worker", "--optimize"] => worker::build(Build::Optimized),
         ["examples"] => tools::npm_packages().and_then(|()| examples::build_all()),
+        ["mutants"] => mutants::run_all(None),
+        ["mutants", only] => mutants::run_all(Some(only)),
         ["bench", arguments @ ..] => bench::run_all(arguments),
         _ => Err(step::Failed(USAGE.to_owned())),
     };
