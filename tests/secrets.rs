@@ -36,6 +36,9 @@ const SECRET_FIELDS: [&str; 9] = [
 /// Shorter ones are words that tests send for want of a secret.
 const SHORTEST: usize = 12;
 
+/// What has fewer different bytes is sent for want of a secret, too: `AAAA…`.
+const FEWEST: usize = 8;
+
 /// Bytes of a longer one that are looked for.
 const LONGEST: usize = 40;
 
@@ -132,9 +135,11 @@ impl<'s> Finder<'s> {
         for secret in secrets {
             let decoded = URL_SAFE_NO_PAD.decode(secret).unwrap_or_default();
             for mut needle in [secret.as_bytes().to_vec(), decoded] {
-                if needle.len() >= SHORTEST {
-                    // Its end: a refresh token begins with the name of its grant, which is no secret.
-                    needles.push(needle.split_off(needle.len().saturating_sub(LONGEST)));
+                // Its end: a refresh token begins with the name of its grant, which is no secret.
+                let needle = needle.split_off(needle.len().saturating_sub(LONGEST));
+                let distinct: BTreeSet<u8> = needle.iter().copied().collect();
+                if needle.len() >= SHORTEST && distinct.len() >= FEWEST {
+                    needles.push(needle);
                     found.push(secret.as_str());
                 }
             }
