@@ -4,6 +4,7 @@
 //! The faults stand in `tests/mutants.toml`. One that no test notices, or that cannot be put in any
 //! more because the code has changed, fails the run.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -84,7 +85,8 @@ pub(crate) fn run_all(only: Option<&str>) -> Result<(), Failed> {
         let told = if noticed { "yes" } else { "**NO**" };
         eprintln!("  {told}: {} ({:.0} s)", mutant.fault, began.elapsed().as_secs_f64());
         let Mutant { fault, cases, red, .. } = mutant;
-        table.push_str(&format!("| {fault} | {cases} | `{red}` | {told} |\n"));
+        writeln!(table, "| {fault} | {cases} | `{red}` | {told} |")
+            .map_err(|error| Failed(error.to_string()))?;
     }
     println!("{table}");
     fs::write(root().join("target/mutants.md"), &table)?;
