@@ -23,8 +23,8 @@ pub struct Config {
     pub admin_listen: SocketAddr,
     /// `data_dir`: where the embedded databases and the generated secret lie.
     pub data_dir: PathBuf,
-    /// `redis_url`: the Redis that keeps codes, grants and sessions; without it the embedded store.
-    pub redis_url: Option<Secret>,
+    /// `redis_…`: the Redis that keeps codes, grants and sessions; without it the embedded store.
+    pub redis: Option<RedisSettings>,
     /// `database_url`: the directory; without it a SQLite file in `data_dir`.
     pub database_url: Option<Secret>,
     /// `edge_secret`: shared with the edge; authenticates its requests, codes and refresh tokens.
@@ -45,6 +45,25 @@ pub struct Config {
     pub log_format: LogFormat,
 }
 
+/// Where Redis is, and what it must have done before somebody is answered.
+#[derive(Clone, Debug, Default)]
+pub struct RedisSettings {
+    /// `redis_url`: one server, a primary that Sentinel names, or a cluster.
+    pub url: Secret,
+    /// `redis_password`: that of the user in the URL, if it is not in there.
+    pub password: Option<Secret>,
+    /// `redis_sentinel_password`: that of the sentinels themselves.
+    pub sentinel_password: Option<Secret>,
+    /// `redis_ca_file`: the authorities of the servers' certificates; without it the system's.
+    pub ca_file: Option<PathBuf>,
+    /// `redis_client_cert_file`: the certificate that is shown to the servers.
+    pub client_cert_file: Option<PathBuf>,
+    /// `redis_client_key_file`: its key.
+    pub client_key_file: Option<PathBuf>,
+    /// `redis_wait`: how many replicas must have a write before it is answered.
+    pub wait: u32,
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -55,7 +74,7 @@ pub enum LogFormat {
 }
 
 /// A setting that is never printed.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(pub String);
 
 impl fmt::Debug for Secret {
@@ -89,12 +108,18 @@ const DRAIN_SECONDS: u64 = 300;
 /// Where the world finds an origin that nothing was set for.
 const DEFAULT_LISTEN: &str = "127.0.0.1:8888";
 
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 20] = [
     "issuer",
     "listen",
     "admin_listen",
     "data_dir",
     "redis_url",
+    "redis_password",
+    "redis_sentinel_password",
+    "redis_ca_file",
+    "redis_client_cert_file",
+    "redis_client_key_file",
+    "redis_wait",
     "database_url",
     "edge_secret",
     "edge_secret_second",
@@ -106,8 +131,30 @@ const NAMES: [&str; 14] = [
     "log_format",
 ];
 
-const SECRET_NAMES: [&str; 5] =
-    ["redis_url", "database_url", "edge_secret", "edge_secret_second", "secret"];
+const SECRET_NAMES: [&str; 7] = [
+    "redis_url",
+    "redis_password",
+    "redis_sentinel_password",
+    "database_url",
+    "edge_secret",
+    "edge_secret_second",
+    "secret",
+];
+
+/// The schemes of `redis_url`.
+const REDIS_SCHEMES: [&str; 8] = [
+    "redis",
+    "rediss",
+    "redis+sentinel",
+    "rediss+sentinel",
+    "redis+cluster",
+    "rediss+cluster",
+    "redis+unix",
+    "unix",
+];
+
+/// Replicas that a primary is thought to have at most.
+const REPLICAS: u32 = 16;
 
 impl Config {
     /// Reads `file` (or `cadence.toml`, if there is one) and the environment.
@@ -191,6 +238,7 @@ fn from_file(text: &str) -> Result<Values, BadSetting> {
                 .collect::<Option<Vec<_>>>()
                 .ok_or_else(|| BadSetting(format!("{key} takes a list of strings")))?
                 .join(","),
+            toml::Value::Integer(number) if key == "redis_wait" => number.to_string(),
             _ => return Err(BadSetting(format!("{key} takes a string"))),
         };
         let named = format!("`{key}` in cadence.toml");
@@ -263,13 +311,6 @@ impl Settings {
                 return Err(self.bad(key, &format!("has fewer than {SECRET_LEN} bytes")));
             }
         }
-        let redis_url = self.secret("redis_url");
-        if redis_url
-            .as_ref()
-            .is_some_and(|url| !has_scheme(&url.0, &["redis", "redis+unix", "unix"]))
-        {
-            return Err(self.bad("redis_url", "takes redis:// or unix://"));
-        }
         let database_url = self.secret("database_url");
         if database_url.as_ref().is_some_and(|url| {
             url.0.strip_prefix("sqlite://").is_none_or(|path| path.is_empty() || path.contains('?'))
@@ -286,7 +327,7 @@ impl Settings {
             listen,
             admin_listen,
             data_dir: PathBuf::from(self.text("data_dir").unwrap_or("cadence-data")),
-            redis_url,
+            redis: self.redis()?,
             database_url,
             edge_secret,
             edge_secret_second,
@@ -301,6 +342,47 @@ impl Settings {
                 Some(_) => return Err(self.bad("log_format", "takes text or json")),
             },
         })
+    }
+
+    fn redis(&self) -> Result<Option<RedisSettings>, BadSetting> {
+        let Some(url) = self.secret("redis_url") else {
+            let without = NAMES
+                .into_iter()
+                .find(|name| name.starts_with("redis_") && self.text(name).is_some());
+            return without
+                .map_or(Ok(None), |name| Err(self.bad(name, "is set, but redis_url is not")));
+        };
+        if !has_scheme(&url.0, &REDIS_SCHEMES) {
+            return Err(self.bad(
+                "redis_url",
+                "takes redis://, rediss://, redis+sentinel://, rediss+sentinel://, \
+                 redis+cluster://, rediss+cluster:// or unix://",
+            ));
+        }
+        let wait = self.parsed("redis_wait", "0", "takes a number of replicas")?;
+        if wait > REPLICAS {
+            return Err(self.bad("redis_wait", &format!("takes a number up to {REPLICAS}")));
+        }
+        let file = |key| self.text(key).map(PathBuf::from);
+        let (cert, key) = (file("redis_client_cert_file"), file("redis_client_key_file"));
+        match (&cert, &key) {
+            (Some(_), None) => {
+                return Err(self.bad("redis_client_cert_file", "is set without its key"));
+            }
+            (None, Some(_)) => {
+                return Err(self.bad("redis_client_key_file", "is set without a certificate"));
+            }
+            _ => {}
+        }
+        Ok(Some(RedisSettings {
+            url,
+            password: self.secret("redis_password"),
+            sentinel_password: self.secret("redis_sentinel_password"),
+            ca_file: file("redis_ca_file"),
+            client_cert_file: cert,
+            client_key_file: key,
+            wait,
+        }))
     }
 
     fn origins(&self) -> Result<Vec<WebOrigin>, BadSetting> {
@@ -356,7 +438,7 @@ mod tests {
         let config = parse("", &[]).unwrap();
         assert_eq!(config.issuer.as_str(), "http://127.0.0.1:8888");
         assert_eq!(config.admin_listen.to_string(), "127.0.0.1:8889");
-        assert!(config.redis_url.is_none());
+        assert!(config.redis.is_none());
     }
 
     #[test]
@@ -386,7 +468,26 @@ mod tests {
                 "CADENCE_LISTEN takes an IP address and a port, as in 127.0.0.1:8888",
             ),
             ("", "CADENCE_SECRET", "short", "CADENCE_SECRET has fewer than 24 bytes"),
-            ("", "CADENCE_REDIS_URL", "localhost", "CADENCE_REDIS_URL takes redis:// or unix://"),
+            (
+                "",
+                "CADENCE_REDIS_URL",
+                "localhost",
+                "CADENCE_REDIS_URL takes redis://, rediss://, redis+sentinel://, \
+                 rediss+sentinel://, redis+cluster://, rediss+cluster:// or unix://",
+            ),
+            ("", "CADENCE_REDIS_WAIT", "1", "CADENCE_REDIS_WAIT is set, but redis_url is not"),
+            (
+                "redis_url = \"redis://a\"\nredis_wait = 17",
+                "",
+                "",
+                "`redis_wait` in cadence.toml takes a number up to 16",
+            ),
+            (
+                "redis_url = \"redis://a\"",
+                "CADENCE_REDIS_CLIENT_KEY_FILE",
+                "key.pem",
+                "CADENCE_REDIS_CLIENT_KEY_FILE is set without a certificate",
+            ),
             (
                 "drain_seconds = 301",
                 "",

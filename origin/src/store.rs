@@ -39,6 +39,10 @@
 //! told so, and asking again repeats both: by whatever way it was revoked, a grant that is revoked
 //! already has its statuses set once more. In SQLite both steps are one transaction.
 //!
+//! `cadence:guard:{notices}` is named by a script and never there: while a cluster moves the slot of the
+//! notices from server to server, it keeps the script from running (`store/redis/grant.lua` says how;
+//! there, code and grant are never both there).
+//!
 //! A user's sessions are listed in a slot of their own, after the session is written: what is listed
 //! and not there has ended, and is taken off the list by whoever sees it.
 //!

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use crate::redis::redis_server;
+
 /// The programs and modules of a system.
 #[derive(Debug)]
 pub struct Artifacts {
@@ -71,8 +73,7 @@ pub fn artifacts() -> &'static Artifacts {
                     if cfg!(target_arch = "aarch64") { "arm64" } else { "64" }
                 ))
                 .join("bin/workerd"),
-            redis_server: on_path("redis-server")
-                .expect("redis-server is missing; `apt-get install redis-server` brings it"),
+            redis_server: redis_server(),
         };
         for (path, how) in [
             (&artifacts.cadence, "cargo build -p origin"),
@@ -135,7 +136,8 @@ pub fn cargo() -> Command {
     command
 }
 
-fn on_path(program: &str) -> Option<PathBuf> {
+/// Finds a program.
+pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }

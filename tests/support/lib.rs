@@ -5,18 +5,24 @@
 mod api;
 mod artifacts;
 mod balancer;
+mod certificates;
 mod edge;
 mod origin;
 mod process;
 mod redis;
+mod redis_cluster;
+mod redis_sentinel;
 
 pub use api::{API_AUDIENCE, start_api};
 pub use artifacts::{Artifacts, artifacts, cargo, nuxt_server, root, site_dir, worker_dir};
 pub use balancer::Balancer;
+pub use certificates::{Authority, Certificate};
 pub use edge::{Edge, EdgeSettings, copy_folder};
 pub use origin::{Origin, OriginSettings};
 pub use process::{Ending, Process, free_port, open_many_files, wait_until};
-pub use redis::Redis;
+pub use redis::{Redis, RedisOptions};
+pub use redis_cluster::RedisCluster;
+pub use redis_sentinel::RedisSentinel;
 
 use std::net::TcpStream;
 

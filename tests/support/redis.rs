@@ -1,16 +1,67 @@
-//! A private redis-server on a unix socket.
+//! A private redis-server on a unix socket, and on a port if it is to have one.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::Artifacts;
+use crate::artifacts::on_path;
 use crate::process::{Ending, Process, wait_until};
+use crate::{Artifacts, Authority, Certificate};
+
+/// What a redis-server has beside its socket.
+#[derive(Clone, Debug, Default)]
+pub struct RedisOptions {
+    port: Option<u16>,
+    arguments: Vec<String>,
+    administrator: Option<(String, String)>,
+}
+
+impl RedisOptions {
+    /// Listens at a port of 127.0.0.1.
+    #[must_use]
+    pub fn at(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
+    /// Listens with TLS alone; whoever connects shows a certificate of the authority, too, if
+    /// `asks_clients`.
+    #[must_use]
+    pub fn with_tls(
+        self,
+        port: u16,
+        authority: &Authority,
+        own: &Certificate,
+        asks_clients: bool,
+    ) -> Self {
+        self.with(&["--tls-port", &port.to_string()])
+            .with(&["--tls-cert-file", &own.certificate.display().to_string()])
+            .with(&["--tls-key-file", &own.key.display().to_string()])
+            .with(&["--tls-ca-cert-file", &authority.file().display().to_string()])
+            .with(&["--tls-auth-clients", if asks_clients { "yes" } else { "no" }])
+    }
+
+    /// Adds arguments of the command line.
+    #[must_use]
+    pub fn with(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self
+    }
+
+    /// Says as whom [`Redis::command`] speaks, once the default user is not allowed to.
+    #[must_use]
+    pub fn administered_by(mut self, user: &str, password: &str) -> Self {
+        self.administrator = Some((user.to_owned(), password.to_owned()));
+        self
+    }
+}
 
 /// A running redis-server that writes an append-only file.
 #[derive(Debug)]
@@ -18,6 +69,7 @@ pub struct Redis {
     process: Option<Process>,
     program: PathBuf,
     folder: PathBuf,
+    options: RedisOptions,
     _temporary: Option<TempDir>,
 }
 
@@ -28,9 +80,16 @@ impl Redis {
     /// When it does not start.
     #[must_use]
     pub fn start(artifacts: &Artifacts) -> Self {
-        let temporary = TempDir::new().expect("a folder can be made");
-        let folder = temporary.path().to_owned();
-        Self::begin(&artifacts.redis_server, folder, Some(temporary))
+        Self::begin_apart(artifacts.redis_server.clone(), RedisOptions::default())
+    }
+
+    /// Starts the system's, with a folder of its own.
+    ///
+    /// # Panics
+    /// When there is none, or it does not start.
+    #[must_use]
+    pub fn start_with(options: RedisOptions) -> Self {
+        Self::begin_apart(redis_server(), options)
     }
 
     /// Starts one that keeps its data in `folder`.
@@ -39,12 +98,21 @@ impl Redis {
     /// When it does not start.
     #[must_use]
     pub fn start_in(program: &Path, folder: &Path) -> Self {
-        Self::begin(program, folder.to_owned(), None)
+        Self::begin(program.to_owned(), folder.to_owned(), RedisOptions::default(), None)
     }
 
-    fn begin(program: &Path, folder: PathBuf, temporary: Option<TempDir>) -> Self {
-        let mut redis =
-            Self { process: None, program: program.to_owned(), folder, _temporary: temporary };
+    fn begin_apart(program: PathBuf, options: RedisOptions) -> Self {
+        let temporary = TempDir::new().expect("a folder can be made");
+        Self::begin(program, temporary.path().to_owned(), options, Some(temporary))
+    }
+
+    fn begin(
+        program: PathBuf,
+        folder: PathBuf,
+        options: RedisOptions,
+        temporary: Option<TempDir>,
+    ) -> Self {
+        let mut redis = Self { process: None, program, folder, options, _temporary: temporary };
         redis.restart();
         redis
     }
@@ -56,9 +124,12 @@ impl Redis {
     pub fn restart(&mut self) {
         drop(self.process.take());
         let socket = self.socket();
-        let arguments = [
+        let port = self.options.port.unwrap_or_default().to_string();
+        let mut arguments = [
             OsStr::new("--port"),
-            OsStr::new("0"),
+            OsStr::new(&port),
+            OsStr::new("--bind"),
+            OsStr::new("127.0.0.1"),
             OsStr::new("--unixsocket"),
             socket.as_os_str(),
             OsStr::new("--dir"),
@@ -67,12 +138,24 @@ impl Redis {
             OsStr::new("yes"),
             OsStr::new("--save"),
             OsStr::new(""),
-        ];
+        ]
+        .to_vec();
+        arguments.extend(self.options.arguments.iter().map(OsStr::new));
         let log = self.folder.join("redis.log");
         self.process = Some(Process::start(&self.program, &arguments, &[], &log, Ending::Kill));
-        wait_until("redis-server", Duration::from_secs(10), || {
+        wait_until("redis-server", Duration::from_secs(15), || {
+            assert!(self.runs(), "redis-server has ended:\n{}", self.log());
             self.try_command(&["PING"]).is_some()
         });
+    }
+
+    /// Does the same with other options.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn restart_with(&mut self, options: RedisOptions) {
+        self.options = options;
+        self.restart();
     }
 
     /// Kills it with SIGKILL.
@@ -86,10 +169,34 @@ impl Redis {
         &self.folder
     }
 
+    /// Tells whether it runs.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.process.as_ref().is_some_and(Process::runs)
+    }
+
+    /// Forgets all data, as if the disk were new. It must not run.
+    ///
+    /// # Panics
+    /// When a file cannot be removed.
+    pub fn lose_data(&self) {
+        let files = self.folder.join("appendonlydir");
+        std::fs::remove_dir_all(files).expect("the append-only file can be removed");
+    }
+
     /// Returns the socket's path.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.folder.join("redis.sock")
+    }
+
+    /// Returns its port.
+    ///
+    /// # Panics
+    /// When it has none.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.options.port.expect("redis-server has a port")
     }
 
     /// Returns the URL under which the origin finds it.
@@ -115,21 +222,28 @@ impl Redis {
         self.try_command(words).expect("redis-server answers")
     }
 
-    fn try_command(&self, words: &[&str]) -> Option<String> {
-        let mut stream = UnixStream::connect(self.socket()).ok()?;
+    /// Sends one command, and nobody may answer.
+    #[must_use]
+    pub fn try_command(&self, words: &[&str]) -> Option<String> {
+        let stream = UnixStream::connect(self.socket()).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-        let mut request = format!("*{}\r\n", words.len());
-        for word in words {
-            let _ = write!(request, "${}\r\n{word}\r\n", word.len());
-        }
-        // QUIT makes the server close, so that the end of the answer is the end of the stream.
-        request.push_str("*1\r\n$4\r\nQUIT\r\n");
-        stream.write_all(request.as_bytes()).ok()?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).ok()?;
-        let answer = String::from_utf8_lossy(&answer);
-        let answer = answer.strip_suffix("+OK\r\n")?;
-        (!answer.is_empty() && !answer.starts_with("-LOADING")).then(|| answer.to_owned())
+        let administrator = self.options.administrator.as_ref();
+        let credentials = administrator.map(|(user, password)| [user.as_str(), password.as_str()]);
+        converse(&stream, || stream.shutdown(Shutdown::Write), credentials, words)
+    }
+
+    /// Returns a field of `INFO`.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn info(&self, section: &str, field: &str) -> String {
+        let info = self.command(&["INFO", section]);
+        let value = info
+            .lines()
+            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
+            .map(str::trim);
+        value.unwrap_or_else(|| panic!("no {field} in {info}")).to_owned()
     }
 
     /// Returns what it has logged so far.
@@ -137,4 +251,55 @@ impl Redis {
     pub fn log(&self) -> String {
         self.process.as_ref().map(Process::log).unwrap_or_default()
     }
+}
+
+/// Finds the system's redis-server.
+///
+/// # Panics
+/// When there is none.
+pub(crate) fn redis_server() -> PathBuf {
+    on_path("redis-server")
+        .expect("redis-server is missing; `apt-get install redis-server` brings it")
+}
+
+/// Runs the system's redis-cli, which must succeed, and returns what it prints.
+///
+/// # Panics
+/// When it is missing or fails.
+pub(crate) fn redis_cli(arguments: &[&str]) -> String {
+    let program = on_path("redis-cli")
+        .expect("redis-cli is missing; `apt-get install redis-tools` brings it");
+    let output = Command::new(program).args(arguments).output().expect("redis-cli can be started");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "redis-cli {arguments:?}: {printed}");
+    printed
+}
+
+/// Sends one command, perhaps behind credentials, and returns the answer as text. `end` says that
+/// nothing more will be asked; then the server closes, so that the end of the answer is the end of the
+/// stream.
+pub(crate) fn converse(
+    mut stream: impl Read + Write,
+    end: impl FnOnce() -> io::Result<()>,
+    credentials: Option<[&str; 2]>,
+    words: &[&str],
+) -> Option<String> {
+    let mut request = String::new();
+    let mut add = |words: &[&str]| {
+        let _ = write!(request, "*{}\r\n", words.len());
+        for word in words {
+            let _ = write!(request, "${}\r\n{word}\r\n", word.len());
+        }
+    };
+    if let Some([user, password]) = credentials {
+        add(&["AUTH", user, password]);
+    }
+    add(words);
+    stream.write_all(request.as_bytes()).ok()?;
+    end().ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    let answer = String::from_utf8_lossy(&answer);
+    let answer = if credentials.is_some() { answer.strip_prefix("+OK\r\n")? } else { &answer };
+    (!answer.is_empty() && !answer.starts_with("-LOADING")).then(|| answer.to_owned())
 }

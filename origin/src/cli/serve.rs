@@ -35,20 +35,18 @@ pub async fn serve(config: &Config) -> Result<(), CommandError> {
     let metrics = PrometheusBuilder::new().install_recorder()?;
     let directory: Arc<dyn Directory> = Arc::new(directory(config).await?);
     let secret = server_secret::find(config, &*directory).await?;
-    let (store, embedded) = store(config).await?;
-    let app = Arc::new(App::new(config, &secret, store, directory, clock::now()).await?);
+    let store = Opened::of(config).await?;
+    let app = Arc::new(App::new(config, &secret, store.store(), directory, clock::now()).await?);
     let public = listen::bind(config.listen).await?;
     let private = listen::bind(config.admin_listen).await?;
     tokio::spawn(reload_keys(app.clone()));
-    if let Some(embedded) = embedded {
-        tokio::spawn(sweep(embedded));
-    }
+    tokio::spawn(store.look_after());
     tokio::spawn(end_on_signal(app.clone(), config.drain_seconds)?);
     tracing::info!(
         issuer = %app.issuer,
         listen = %config.listen,
         admin_listen = %config.admin_listen,
-        store = if config.redis_url.is_some() { "redis" } else { "embedded" },
+        store = if config.redis.is_some() { "redis" } else { "embedded" },
         "serving"
     );
     let admin = admin::router(app.clone(), metrics);
@@ -62,13 +60,34 @@ pub async fn serve(config: &Config) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Opens the store of the settings.
-async fn store(config: &Config) -> Result<(Arc<dyn Store>, Option<Arc<Embedded>>), CommandError> {
-    if let Some(url) = &config.redis_url {
-        return Ok((Arc::new(Redis::connect(&url.0).await?), None));
+/// The store of the settings.
+enum Opened {
+    Redis(Arc<Redis>),
+    Embedded(Arc<Embedded>),
+}
+
+impl Opened {
+    async fn of(config: &Config) -> Result<Self, CommandError> {
+        Ok(match &config.redis {
+            Some(settings) => Self::Redis(Arc::new(Redis::connect(settings).await?)),
+            None => Self::Embedded(Arc::new(Embedded::open(&config.data_file("store.db")).await?)),
+        })
     }
-    let embedded = Arc::new(Embedded::open(&config.data_file("store.db")).await?);
-    Ok((embedded.clone(), Some(embedded)))
+
+    fn store(&self) -> Arc<dyn Store> {
+        match self {
+            Self::Redis(redis) => redis.clone(),
+            Self::Embedded(embedded) => embedded.clone(),
+        }
+    }
+
+    /// Does what a store needs beside requests, for as long as the process lives.
+    async fn look_after(self) {
+        match self {
+            Self::Redis(redis) => redis.watch().await,
+            Self::Embedded(embedded) => sweep(embedded).await,
+        }
+    }
 }
 
 fn start_log(config: &Config) -> Result<(), CommandError> {

@@ -291,16 +291,22 @@ impl Party {
 
 /// Puts a login session of its own that lives `expires_in` seconds.
 pub async fn put_session(store: &AnyStore, expires_in: u64) -> SessionRecord {
-    let session = SessionRecord {
+    let session = session(expires_in);
+    store.put_session(&session, NOW).await.unwrap();
+    session
+}
+
+/// Makes a login session that lives `expires_in` seconds.
+#[must_use]
+pub fn session(expires_in: u64) -> SessionRecord {
+    SessionRecord {
         digest: secret(&format!("session {}", unique())),
         user_id: UserId("alice".to_owned()),
         auth_time: NOW.minus(5),
         expires_at: NOW.plus(expires_in),
         user_agent: Some("Mozilla/5.0 (X11; Linux x86_64)".to_owned()),
         address: Some(IpAddr::from([192, 0, 2, 7])),
-    };
-    store.put_session(&session, NOW).await.unwrap();
-    session
+    }
 }
 
 /// Rotates the refresh token of this generation.

@@ -1,64 +1,67 @@
-//! The store in Redis: one command or one script per intent, over one connection.
-//!
-//! Only a connection that answers in time is kept. Replies come in the order of the requests, and
-//! a request that timed out keeps its place in that order, so its late reply meets nobody; the
-//! connection is given up all the same, because it may be dead.
+//! The store in Redis: one command or one script per intent, to whatever server has its rows.
 
+mod address;
 mod bff;
+mod breaker;
+mod cluster;
+mod grants;
+mod kept;
 mod keys;
 mod link;
 mod notices;
 mod reply;
 mod script;
+mod sentinel;
+mod server_settings;
+mod servers;
 mod sessions;
+mod slot;
+mod statuses;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redis::{Client, Cmd, ErrorKind, FromRedisValue, ServerErrorKind, ToRedisArgs};
+use redis::{Cmd, ErrorKind, FromRedisValue, ServerErrorKind, ToRedisArgs};
 
-use shared::limits::{
-    ACCESS_TOKEN_EXPIRES_IN, LOGIN_SESSION_IDLE_IN, REFRESH_GRACE_IN, STATUS_BLOCK_LEN,
-    STATUS_LIST_KEPT_IN, STATUS_LIST_LEN,
-};
-use shared::scope::Scope;
 use shared::secret::{Sha256Digest, base64url};
-use shared::status_list::{StatusIndex, StatusListId};
+use shared::status_list::StatusListId;
 use shared::time::UnixTime;
 use shared::token::{GrantId, Jti};
 
 use super::{
     AccessRow, Attempt, BffGrant, BffOpened, BffOwner, BffRenewal, BffSessionRecord, BffVersion,
-    CodeRecord, CodeRedemption, Ends, GrantRecord, LateCode, LogoutNotice, NewGrant, Once,
-    ROW_LEEWAY, Redeemed, RefreshRotation, Rotated, SessionGrant, SessionRecord, StatusBlock,
-    Store, StoreError, TakenNotice, UserId, UserSession,
+    CodeRecord, CodeRedemption, GrantRecord, LateCode, LogoutNotice, NewGrant, Once, ROW_LEEWAY,
+    Redeemed, RefreshRotation, Rotated, SessionGrant, SessionRecord, StatusBlock, Store,
+    StoreError, TakenNotice, UserId, UserSession,
 };
+use crate::config::RedisSettings;
 
+use self::address::Address;
+use self::grants::read_grant;
 use self::keys::{
-    STATUS_LIST_KEYS, STATUS_LISTS_KEY, access_key, attempts_key, bff_owner_key, bff_session_key,
-    code_key, grant_key, row_lives_in, session_grants_key, session_key,
+    STATUS_LIST_KEYS, STATUS_LISTS_KEY, access_key, access_keys, attempts_key, bff_owner_key,
+    bff_session_key, code_key, grant_key, row_lives_in, session_grants_key, session_key,
 };
-use self::link::Link;
 use self::reply::{Reply, failed, read_client_id, unreadable};
 use self::script::{
-    ADD_SESSION_GRANTS, ADVANCE_BFF_SESSION, COUNT_ATTEMPT, FIND_ACCESS, FIND_SESSION,
-    FINISH_REVOCATION, HOLD_REFRESH, PUT_GRANT, PUT_ROW, REDEEM_CODE, RENEW_BFF_SESSION,
-    RESERVE_STATUSES, RETURN_ATTEMPT, REVOKE_ACCESS, REVOKE_BY_LATE_CODE, REVOKE_GRANT,
-    ROTATE_REFRESH, SET_STATUSES, Script, TAKE_SESSION, YIELD_BFF_RENEWAL,
+    ADVANCE_BFF_SESSION, COUNT_ATTEMPT, FINISH_REVOCATION, HOLD_REFRESH, RENEW_BFF_SESSION,
+    RETURN_ATTEMPT, REVOKE_ACCESS, REVOKE_GRANT, Script, TAKE_SESSION, YIELD_BFF_RENEWAL,
 };
+use self::servers::{Servers, key_of};
+use self::statuses::set_statuses;
 
 /// How long one intent may take, connecting included. Whoever asked gets a 503 then, well before
 /// the origin's own deadline.
 pub const COMMAND_DEADLINE: Duration = Duration::from_millis(500);
 
-/// Statuses that one script sets at most: a few milliseconds, in which the server does nothing else.
-const STATUSES_SET_AT_ONCE: usize = 1_000;
+/// How often the servers' settings are looked at, and whether Sentinel still names the same one.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// The store in Redis.
 pub struct Redis {
-    link: Link,
+    servers: Servers,
 }
 
 impl std::fmt::Debug for Redis {
@@ -68,48 +71,88 @@ impl std::fmt::Debug for Redis {
 }
 
 impl Redis {
-    /// Connects to the server at `url` (`redis://…`, `redis+unix://…`).
+    /// Connects to the server, the primary or the cluster of the settings.
     ///
     /// A server that is away is only warned of: every intent fails until it is back, and then
-    /// works again. Warns of settings under which rows can disappear.
+    /// works again. Warns of settings under which a crash loses rows.
     ///
     /// # Errors
-    /// When `url` is not one that can be connected to. The error does not repeat it, as it may
-    /// hold a password.
-    pub async fn connect(url: &str) -> Result<Self, StoreError> {
-        let redis = Self { link: Link::new(Client::open(url).map_err(failed)?) };
-        if let Err(error) = redis.ping().await {
-            tracing::warn!(%error, "Redis does not answer; trying again with every request");
+    /// When the settings lead nowhere, or to a server that evicts rows: somebody would be logged
+    /// out whenever memory is full, and a token whose row is gone cannot be revoked everywhere.
+    /// The error does not repeat the URL, as it may hold a password.
+    pub async fn connect(settings: &RedisSettings) -> Result<Self, StoreError> {
+        let address = Address::parse(settings).map_err(failed)?;
+        let redis = Self { servers: Servers::new(address, settings.wait) };
+        match redis.ping().await {
+            Ok(()) => {
+                redis.servers.check().await;
+                redis.refuse_eviction()?;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "Redis does not answer; trying again with every request");
+            }
         }
         Ok(redis)
     }
 
-    /// Runs one command.
-    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
-        self.link.ask(command).await.map_err(failed)
+    /// Looks at the servers' settings, and follows Sentinel, for as long as the process lives.
+    pub async fn watch(&self) {
+        loop {
+            tokio::time::sleep(CHECK_EVERY).await;
+            self.servers.check().await;
+        }
     }
 
-    /// Runs one script. The server knows it by its digest; only when it does not is the whole
-    /// text sent, which it then remembers.
+    fn refuse_eviction(&self) -> Result<(), StoreError> {
+        match self.servers.eviction() {
+            None => Ok(()),
+            Some(policy) => Err(StoreError(
+                format!(
+                    "Redis has maxmemory-policy {policy}, under which sign-ins disappear and \
+                     revocations are not seen; set noeviction"
+                )
+                .into(),
+            )),
+        }
+    }
+
+    /// Runs one command about one key, which changes nothing that anybody is told of.
+    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
+        self.send(command, false).await
+    }
+
+    /// Runs one command about one key, and waits until enough replicas have what it wrote.
+    async fn write<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
+        self.send(command, true).await
+    }
+
+    async fn send<T: FromRedisValue>(&self, command: &Cmd, is_kept: bool) -> Result<T, StoreError> {
+        let answer = self.servers.ask(key_of(command), command, is_kept).await.map_err(failed)?;
+        redis::from_redis_value(answer).map_err(|error| failed(error.into()))
+    }
+
+    /// Runs one script, about rows of one slot. The server knows it by its digest; only when it
+    /// does not is the whole text sent, which it then remembers.
     async fn run<T: FromRedisValue>(
         &self,
         script: &Script,
         keys: &[&str],
         arguments: impl Fn(&mut Cmd),
     ) -> Result<T, StoreError> {
-        let call = |verb: &str, body: &str| {
+        let first = keys.first().map(|key| key.as_bytes()).unwrap_or_default();
+        let call = async |verb: &str, body: &str| {
             let mut command = redis::cmd(verb);
             command.arg(body).arg(keys.len()).arg(keys);
             arguments(&mut command);
-            command
+            self.servers.ask(first, &command, script.is_kept).await
         };
-        match self.link.ask(&call("EVALSHA", script.digest())).await {
+        let answer = match call("EVALSHA", script.digest()).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                self.link.ask(&call("EVAL", script.text)).await
+                call("EVAL", script.text).await
             }
             answer => answer,
-        }
-        .map_err(failed)
+        };
+        redis::from_redis_value(answer.map_err(failed)?).map_err(|error| failed(error.into()))
     }
 
     /// Runs a script about one grant: those with `grant.lua` before them.
@@ -121,82 +164,12 @@ impl Redis {
         arguments: impl Fn(&mut Cmd),
     ) -> Result<T, StoreError> {
         let (grant, code) = (grant_key(grant_id), code_key(grant_id));
-        let access_keys = format!("cadence:jti:{{{grant_id}}}:");
+        let access_keys = access_keys(grant_id);
         self.run(script, &[&grant, &code], |command| {
             command.arg(&access_keys).arg(now.as_secs()).arg(ROW_LEEWAY);
             arguments(command);
         })
         .await
-    }
-
-    /// Sets the statuses that a revocation has returned: lists and indices in turn.
-    async fn set_statuses(
-        &self,
-        lists_and_indices: impl IntoIterator<Item = Option<String>>,
-    ) -> Result<(), StoreError> {
-        let statuses: Vec<String> = lists_and_indices.into_iter().flatten().collect();
-        for some in statuses.chunks(2 * STATUSES_SET_AT_ONCE) {
-            let () = self
-                .run(&SET_STATUSES, &[STATUS_LISTS_KEY], |command| {
-                    command.arg(STATUS_LIST_KEYS).arg(ACCESS_TOKEN_EXPIRES_IN + ROW_LEEWAY);
-                    command.arg(some);
-                })
-                .await?;
-        }
-        Ok(())
-    }
-
-    /// Remembers grants under a session; tells whether the session is live.
-    async fn add_session_grants(
-        &self,
-        session: &Sha256Digest,
-        grants: &[SessionGrant],
-        now: UnixTime,
-    ) -> Result<bool, StoreError> {
-        let keys = [&*session_key(session), &*session_grants_key(session)];
-        self.run(&ADD_SESSION_GRANTS, &keys, |command| {
-            command.arg(now.as_secs()).arg(ROW_LEEWAY);
-            for grant in grants {
-                command.arg(grant.to_text());
-            }
-        })
-        .await
-    }
-
-    /// Reads the row of a grant that is neither revoked nor ended, and its current refresh token.
-    async fn read_grant(
-        &self,
-        grant_id: &GrantId,
-        now: UnixTime,
-    ) -> Result<Option<(GrantRecord, String)>, StoreError> {
-        const FIELDS: &[&str] = &[
-            "client_id",
-            "user_id",
-            "scope",
-            "auth_time",
-            "expires_at",
-            "idle_expires_at",
-            "current",
-            "revoked_at",
-        ];
-        let mut command = redis::cmd("HMGET");
-        command.arg(grant_key(grant_id)).arg(FIELDS);
-        let mut row = Reply(self.ask::<Vec<Option<String>>>(&command).await?.into_iter());
-        let Some(client_id) = row.optional() else {
-            return Ok(None);
-        };
-        let grant = GrantRecord {
-            grant_id: *grant_id,
-            client_id: read_client_id(&client_id)?,
-            user_id: UserId(row.text()?),
-            scope: row.scope()?,
-            auth_time: row.time()?,
-            expires_at: row.time()?,
-        };
-        let is_live = now < row.time()?;
-        let current = row.text()?;
-        let is_revoked = row.optional().is_some();
-        Ok((is_live && !is_revoked).then_some((grant, current)))
     }
 }
 
@@ -211,24 +184,7 @@ impl Store for Redis {
         digest: &Sha256Digest,
         now: UnixTime,
     ) -> Result<Option<SessionRecord>, StoreError> {
-        let row: Option<Vec<Option<String>>> = self
-            .run(&FIND_SESSION, &[&session_key(digest)], |command| {
-                let idle_expires_at = now.plus(LOGIN_SESSION_IDLE_IN);
-                command.arg(now.as_secs()).arg(idle_expires_at.as_secs()).arg(ROW_LEEWAY);
-            })
-            .await?;
-        let Some(row) = row else {
-            return Ok(None);
-        };
-        let mut row = Reply(row.into_iter());
-        Ok(Some(SessionRecord {
-            digest: *digest,
-            user_id: UserId(row.text()?),
-            auth_time: row.time()?,
-            expires_at: row.time()?,
-            user_agent: row.optional(),
-            address: row.address()?,
-        }))
+        sessions::find_by_digest(self, digest, now).await
     }
 
     async fn take_session(&self, digest: &Sha256Digest) -> Result<Vec<SessionGrant>, StoreError> {
@@ -245,35 +201,12 @@ impl Store for Redis {
         let mut command = redis::cmd("SET");
         command.arg(format!("cadence:transaction:{}", digest.to_base64url())).arg(1);
         command.arg("NX").arg("EX").arg(row_lives_in(expires_at, now));
-        let written: Option<String> = self.ask(&command).await?;
+        let written: Option<String> = self.write(&command).await?;
         Ok(if written.is_some() { Once::First } else { Once::Again })
     }
 
     async fn put_code(&self, code: &CodeRecord, now: UnixTime) -> Result<(), StoreError> {
-        // Session and grant lie in different slots, so these are two steps. The code comes first:
-        // a logout in between finds the session ended, and the code is taken back before its
-        // client has seen it.
-        let code_key = code_key(&code.grant_id);
-        let () = self
-            .run(&PUT_ROW, &[&code_key], |command| {
-                command.arg(row_lives_in(code.expires_at, now));
-                field(command, "digest", code.digest.to_base64url());
-                field(command, "binding", code.binding.to_base64url());
-                field(command, "client_id", code.client_id.as_str());
-                field(command, "user_id", &code.user_id.0);
-                field(command, "scope", code.scope.to_string());
-                field(command, "auth_time", code.auth_time.as_secs());
-                field(command, "session", code.session.to_base64url());
-                field(command, "expires_at", code.expires_at.as_secs());
-                if let Some(nonce) = &code.nonce {
-                    field(command, "nonce", nonce);
-                }
-            })
-            .await?;
-        if self.add_session_grants(&code.session, &[SessionGrant::of(code)], now).await? {
-            return Ok(());
-        }
-        self.ask(redis::cmd("DEL").arg(&code_key)).await
+        grants::put_code(self, code, now).await
     }
 
     async fn link_grants(
@@ -285,7 +218,7 @@ impl Store for Redis {
         if grants.is_empty() {
             return Ok(());
         }
-        self.add_session_grants(session, grants, now).await.map(|_| ())
+        sessions::add_session_grants(self, session, grants, now).await.map(|_| ())
     }
 
     async fn redeem_code(
@@ -293,68 +226,11 @@ impl Store for Redis {
         redemption: &CodeRedemption,
         now: UnixTime,
     ) -> Result<Redeemed, StoreError> {
-        let CodeRedemption { grant_id, client_id, .. } = redemption;
-        let ends = Ends::of(
-            redemption.refresh.as_ref(),
-            redemption.access_expires_at,
-            redemption.grant_expires_at,
-            redemption.refresh_idle_in,
-            now,
-        );
-        let reply: Vec<Option<String>> = self
-            .run_on_grant(&REDEEM_CODE, grant_id, now, |command| {
-                command
-                    .arg(redemption.digest.to_base64url())
-                    .arg(redemption.binding.to_base64url())
-                    .arg(client_id.as_str())
-                    .arg(optional_digest(redemption.refresh.as_ref()));
-                add_ends(command, &ends);
-                add_status(command, &redemption.status);
-            })
-            .await?;
-        let mut reply = Reply(reply.into_iter());
-        match reply.text()?.as_str() {
-            "once" => Ok(Redeemed::Once {
-                grant: GrantRecord {
-                    grant_id: *grant_id,
-                    client_id: client_id.clone(),
-                    user_id: UserId(reply.text()?),
-                    scope: reply.scope()?,
-                    auth_time: reply.time()?,
-                    expires_at: ends.grant,
-                },
-                session: Sha256Digest::parse(&reply.text()?).ok_or_else(|| unreadable("digest"))?,
-                nonce: reply.optional(),
-                access: first_access(grant_id, &ends, redemption.status),
-            }),
-            "replayed" => {
-                self.set_statuses(reply.0).await?;
-                Ok(Redeemed::Replayed)
-            }
-            "mismatched" => Ok(Redeemed::Mismatched),
-            "missing" => Ok(Redeemed::Missing),
-            _ => Err(unreadable("reply")),
-        }
+        grants::redeem_code(self, redemption, now).await
     }
 
     async fn put_grant(&self, new: &NewGrant, now: UnixTime) -> Result<AccessRow, StoreError> {
-        let grant = &new.grant;
-        let refresh = new.refresh.as_ref();
-        let ends =
-            Ends::of(refresh, new.access_expires_at, grant.expires_at, new.refresh_idle_in, now);
-        let () = self
-            .run_on_grant(&PUT_GRANT, &grant.grant_id, now, |command| {
-                command
-                    .arg(grant.client_id.as_str())
-                    .arg(&grant.user_id.0)
-                    .arg(grant.scope.to_string())
-                    .arg(grant.auth_time.as_secs())
-                    .arg(optional_digest(refresh));
-                add_ends(command, &ends);
-                add_status(command, &new.status);
-            })
-            .await?;
-        Ok(first_access(&grant.grant_id, &ends, new.status))
+        grants::put_grant(self, new, now).await
     }
 
     async fn rotate_refresh(
@@ -362,51 +238,7 @@ impl Store for Redis {
         rotation: &RefreshRotation,
         now: UnixTime,
     ) -> Result<Rotated, StoreError> {
-        let RefreshRotation { grant_id, client_id, .. } = rotation;
-        let reply: Vec<Option<String>> = self
-            .run_on_grant(&ROTATE_REFRESH, grant_id, now, |command| {
-                command
-                    .arg(client_id.as_str())
-                    .arg(rotation.generation)
-                    .arg(rotation.presented.to_base64url())
-                    .arg(rotation.successor.to_base64url())
-                    .arg(rotation.scope.as_ref().map(Scope::to_string).unwrap_or_default())
-                    .arg(rotation.access_expires_at.as_secs())
-                    .arg(now.plus(rotation.refresh_idle_in).as_secs())
-                    .arg(REFRESH_GRACE_IN);
-                add_status(command, &rotation.status);
-            })
-            .await?;
-        let mut reply = Reply(reply.into_iter());
-        let is_next = match reply.text()?.as_str() {
-            "next" => true,
-            "repeated" => false,
-            "reused" => {
-                self.set_statuses(reply.0).await?;
-                return Ok(Rotated::Reused);
-            }
-            "scope_exceeded" => return Ok(Rotated::ScopeExceeded),
-            "missing" => {
-                self.set_statuses(reply.0).await?;
-                return Ok(Rotated::Missing);
-            }
-            _ => return Err(unreadable("reply")),
-        };
-        let grant = GrantRecord {
-            grant_id: *grant_id,
-            client_id: client_id.clone(),
-            user_id: UserId(reply.text()?),
-            scope: reply.scope()?,
-            auth_time: reply.time()?,
-            expires_at: reply.time()?,
-        };
-        let jti = Jti { grant_id: *grant_id, number: reply.number()? };
-        let access = AccessRow { jti, expires_at: reply.time()?, status: rotation.status };
-        if is_next {
-            return Ok(Rotated::Next { grant, access });
-        }
-        let current = Sha256Digest::parse(&reply.text()?).ok_or_else(|| unreadable("digest"))?;
-        Ok(Rotated::Repeated { grant, access, current })
+        grants::rotate_refresh(self, rotation, now).await
     }
 
     async fn hold_refresh(
@@ -425,24 +257,7 @@ impl Store for Redis {
         jti: &Jti,
         now: UnixTime,
     ) -> Result<Option<GrantRecord>, StoreError> {
-        let keys = [&*grant_key(&jti.grant_id), &*access_key(jti)];
-        let reply: Option<Vec<Option<String>>> = self
-            .run(&FIND_ACCESS, &keys, |command| {
-                command.arg(now.as_secs()).arg(REFRESH_GRACE_IN);
-            })
-            .await?;
-        let Some(reply) = reply else {
-            return Ok(None);
-        };
-        let mut reply = Reply(reply.into_iter());
-        Ok(Some(GrantRecord {
-            grant_id: jti.grant_id,
-            client_id: read_client_id(&reply.text()?)?,
-            user_id: UserId(reply.text()?),
-            scope: reply.scope()?,
-            auth_time: reply.time()?,
-            expires_at: reply.time()?,
-        }))
+        grants::find_access(self, jti, now).await
     }
 
     async fn find_refresh(
@@ -451,7 +266,7 @@ impl Store for Redis {
         digest: &Sha256Digest,
         now: UnixTime,
     ) -> Result<Option<GrantRecord>, StoreError> {
-        let found = self.read_grant(grant_id, now).await?;
+        let found = read_grant(self, grant_id, now).await?;
         Ok(found
             .filter(|(_, current)| Sha256Digest::parse(current).as_ref() == Some(digest))
             .map(|(grant, _)| grant))
@@ -460,13 +275,13 @@ impl Store for Redis {
     async fn revoke_grant(&self, grant_id: &GrantId, now: UnixTime) -> Result<(), StoreError> {
         let statuses: Vec<Option<String>> =
             self.run_on_grant(&REVOKE_GRANT, grant_id, now, |_| ()).await?;
-        self.set_statuses(statuses).await
+        set_statuses(self, statuses).await
     }
 
     async fn finish_revocation(&self, grant_id: &GrantId, now: UnixTime) -> Result<(), StoreError> {
         let statuses: Vec<Option<String>> =
             self.run_on_grant(&FINISH_REVOCATION, grant_id, now, |_| ()).await?;
-        self.set_statuses(statuses).await
+        set_statuses(self, statuses).await
     }
 
     async fn revoke_by_late_code(
@@ -474,15 +289,7 @@ impl Store for Redis {
         code: &LateCode,
         now: UnixTime,
     ) -> Result<bool, StoreError> {
-        let reply: Vec<Option<String>> = self
-            .run_on_grant(&REVOKE_BY_LATE_CODE, &code.grant_id, now, |command| {
-                command.arg(code.digest.to_base64url()).arg(code.client_id.as_str());
-            })
-            .await?;
-        let mut reply = Reply(reply.into_iter());
-        let is_revoked = reply.optional().is_some();
-        self.set_statuses(reply.0).await?;
-        Ok(is_revoked)
+        grants::revoke_by_late_code(self, code, now).await
     }
 
     async fn revoke_access(&self, jti: &Jti, now: UnixTime) -> Result<(), StoreError> {
@@ -491,7 +298,7 @@ impl Store for Redis {
                 command.arg(now.as_secs());
             })
             .await?;
-        self.set_statuses(status).await
+        set_statuses(self, status).await
     }
 
     async fn reserve_statuses(
@@ -499,16 +306,7 @@ impl Store for Redis {
         new: &StatusListId,
         _now: UnixTime,
     ) -> Result<StatusBlock, StoreError> {
-        let reply: Vec<Option<String>> = self
-            .run(&RESERVE_STATUSES, &[STATUS_LISTS_KEY], |command| {
-                command.arg(STATUS_LIST_KEYS).arg(new.to_string());
-                command.arg(STATUS_LIST_LEN).arg(STATUS_BLOCK_LEN).arg(STATUS_LIST_KEPT_IN);
-            })
-            .await?;
-        let mut reply = Reply(reply.into_iter());
-        let list = StatusListId::parse(&reply.text()?).ok_or_else(|| unreadable("list"))?;
-        let first = u32::try_from(reply.number()?).map_err(|_| unreadable("index"))?;
-        Ok(StatusBlock { list, first })
+        statuses::reserve(self, new).await
     }
 
     async fn has_status_list(
@@ -532,7 +330,7 @@ impl Store for Redis {
         grant_id: &GrantId,
         now: UnixTime,
     ) -> Result<Option<GrantRecord>, StoreError> {
-        Ok(self.read_grant(grant_id, now).await?.map(|(grant, _)| grant))
+        Ok(read_grant(self, grant_id, now).await?.map(|(grant, _)| grant))
     }
 
     async fn count_attempt(
@@ -631,7 +429,7 @@ impl Store for Redis {
     }
 
     async fn end_bff_session(&self, digest: &Sha256Digest) -> Result<(), StoreError> {
-        self.ask(redis::cmd("DEL").arg(bff_session_key(digest))).await
+        self.write(redis::cmd("DEL").arg(bff_session_key(digest))).await
     }
 
     async fn find_session_grants(
@@ -682,28 +480,13 @@ impl Store for Redis {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.ask(&redis::cmd("PING")).await
+        // Not `PING`, which a server answers that has lost its cluster. Without the list, nothing
+        // is issued.
+        let _is_there: bool = self.ask(redis::cmd("EXISTS").arg(STATUS_LISTS_KEY)).await?;
+        self.refuse_eviction()
     }
 }
 
 fn field(command: &mut Cmd, name: &str, value: impl ToRedisArgs) {
     command.arg(name).arg(value);
-}
-
-fn add_ends(command: &mut Cmd, ends: &Ends) {
-    command.arg(ends.grant.as_secs()).arg(ends.idle.as_secs()).arg(ends.access.as_secs());
-}
-
-fn add_status(command: &mut Cmd, status: &StatusIndex) {
-    command.arg(status.list.to_string()).arg(status.idx);
-}
-
-/// The scripts write "no digest" as the empty text.
-fn optional_digest(digest: Option<&Sha256Digest>) -> String {
-    digest.map(Sha256Digest::to_base64url).unwrap_or_default()
-}
-
-fn first_access(grant_id: &GrantId, ends: &Ends, status: StatusIndex) -> AccessRow {
-    let jti = Jti { grant_id: *grant_id, number: 1 };
-    AccessRow { jti, expires_at: ends.access, status }
 }

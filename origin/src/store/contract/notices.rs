@@ -4,7 +4,7 @@ use super::*;
 
 const LEASE_IN: u64 = 15;
 
-fn notice(client_id: &str) -> LogoutNotice {
+pub(crate) fn notice(client_id: &str) -> LogoutNotice {
     LogoutNotice {
         client_id: client(client_id),
         user_id: UserId("alice".to_owned()),

@@ -5,7 +5,10 @@
 --       3 seconds that a row outlives its end
 --
 -- The rows of access tokens are the only ones that are not in KEYS: their numbers are known only
--- here. They carry the grant's hash tag, so they lie in the same slot of a cluster.
+-- here. They carry the grant's hash tag, so they lie in the same slot of a cluster. While that
+-- slot moves from one server to another, some may be here and some there; a server then puts off
+-- whatever is about several keys of which one is missing, and of grant and code one always is:
+-- the code goes when the grant begins.
 
 local grant_key, code_key = KEYS[1], KEYS[2]
 local access_keys, now, leeway = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])

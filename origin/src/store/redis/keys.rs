@@ -15,6 +15,10 @@ pub(super) const STATUS_LIST_KEYS: &str = "cadence:status-list:{status}:";
 /// The notices that wait.
 pub(super) const NOTICES_KEY: &str = "cadence:notices:{notices}";
 
+/// A key that is never there: a script about it and another one is put off while their slot moves
+/// from one server of a cluster to another.
+pub(super) const NOTICES_GUARD_KEY: &str = "cadence:guard:{notices}";
+
 /// The keys of notices, up to their digests.
 pub(super) const NOTICE_KEYS: &str = "cadence:notice:{notices}:";
 
@@ -39,8 +43,13 @@ pub(super) fn grant_key(grant_id: &GrantId) -> String {
     format!("cadence:grant:{{{grant_id}}}")
 }
 
+/// The keys of a grant's access tokens, up to their numbers.
+pub(super) fn access_keys(grant_id: &GrantId) -> String {
+    format!("cadence:jti:{{{grant_id}}}:")
+}
+
 pub(super) fn access_key(jti: &Jti) -> String {
-    format!("cadence:jti:{{{}}}:{}", jti.grant_id, jti.number)
+    format!("{}{}", access_keys(&jti.grant_id), jti.number)
 }
 
 pub(super) fn attempts_key(key: &Sha256Digest) -> String {

@@ -1,70 +1,251 @@
-//! The connection to Redis.
+//! The way to one server: its connections, deadlines and circuit breaker.
+//!
+//! Only connections that answer in time are kept. Replies come in the order of the requests, and
+//! a request that timed out keeps its place in that order, so its late reply meets nobody; the
+//! connection is given up all the same, because it may be dead.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use redis::aio::MultiplexedConnection;
+use redis::aio::{ConnectionLike as _, MultiplexedConnection};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind,
+    AsyncConnectionConfig, Cmd, ConnectionInfo, ErrorKind, RedisError, ServerErrorKind, Value,
 };
 use tokio::sync::Mutex;
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 
-use super::COMMAND_DEADLINE;
+use super::address::Certificates;
+use super::breaker::{Breaker, Turned};
+use super::kept::Writer;
+use super::sentinel::Sentinels;
+use super::server_settings::{self, ServerSettings};
 
 /// How long one attempt to connect may take: less than [`COMMAND_DEADLINE`], so that the request
 /// that connects learns of the failure and the others need not try.
+///
+/// [`COMMAND_DEADLINE`]: super::COMMAND_DEADLINE
 const CONNECT_DEADLINE: Duration = Duration::from_millis(400);
-
-/// How long nobody tries to connect again after a failure; requests fail at once meanwhile.
-pub(super) const RECONNECT_PAUSE: Duration = Duration::from_millis(250);
 
 /// Requests that may wait to be written to the connection.
 const QUEUE: usize = 1024;
 
-/// One connection, made when it is needed and again when it is lost.
+/// The name of the gauge that is 1 while requests to a server are refused.
+const BREAKER_OPEN: &str = "cadence_redis_breaker_open";
+
+/// One request to one server.
+#[derive(Clone, Copy)]
+pub(super) struct Request<'c> {
+    /// What is asked.
+    pub(super) command: &'c Cmd,
+    /// Whether the answer waits until enough replicas have what was written.
+    pub(super) is_kept: bool,
+    /// Whether another server has sent one here for this request alone (`ASK`).
+    pub(super) is_asking: bool,
+}
+
+impl<'c> Request<'c> {
+    /// One that is answered at once.
+    pub(super) const fn at_once(command: &'c Cmd) -> Self {
+        Self { command, is_kept: false, is_asking: false }
+    }
+}
+
+/// Where a [`Link`] leads.
+pub(super) enum Target {
+    /// Always to this server.
+    Fixed(ConnectionInfo),
+    /// To the one that is the primary now.
+    Primary(Sentinels),
+    /// To this sentinel, which keeps no rows.
+    Sentinel(ConnectionInfo),
+}
+
+/// The way to one server, made when it is needed and again when it is lost.
 pub(super) struct Link {
-    client: Client,
-    live: ArcSwapOption<MultiplexedConnection>,
+    name: String,
+    target: Target,
+    certificates: Certificates,
+    /// How many replicas must have a write before it is answered.
+    replicas: u32,
+    live: ArcSwapOption<Lines>,
     /// Held by whoever connects; when connecting failed last.
     dialing: Mutex<Option<Instant>>,
+    breaker: Breaker,
+    /// The eviction policy, if it is one that is not accepted.
+    eviction: ArcSwapOption<String>,
+}
+
+/// The connections to one process: both were made when it was the one to talk to.
+struct Lines {
+    /// The address.
+    to: String,
+    /// For whatever is answered at once.
+    plain: MultiplexedConnection,
+    /// For writes that replicas must have: waiting for them holds up a connection.
+    kept: Option<Writer>,
 }
 
 impl Link {
-    pub(super) fn new(client: Client) -> Self {
-        Self { client, live: ArcSwapOption::empty(), dialing: Mutex::new(None) }
+    pub(super) fn new(target: Target, certificates: Certificates, replicas: u32) -> Self {
+        let name = match &target {
+            Target::Fixed(info) | Target::Sentinel(info) => info.addr().to_string(),
+            Target::Primary(sentinels) => sentinels.service().to_owned(),
+        };
+        metrics::gauge!(BREAKER_OPEN, "server" => name.clone()).set(0.0);
+        Self {
+            name,
+            target,
+            certificates,
+            replicas,
+            live: ArcSwapOption::empty(),
+            dialing: Mutex::new(None),
+            breaker: Breaker::default(),
+            eviction: ArcSwapOption::empty(),
+        }
     }
 
-    pub(super) async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
-        let deadline = tokio::time::Instant::now() + COMMAND_DEADLINE;
-        let live = timeout_at(deadline, self.connection()).await.map_err(|_| late())??;
-        let mut connection = live.as_ref().clone();
-        let answer = match timeout_at(deadline, command.query_async(&mut connection)).await {
+    /// Its address, or the name of the service.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Tells whether there is a connection.
+    pub(super) fn is_connected(&self) -> bool {
+        self.live.load().is_some()
+    }
+
+    /// The eviction policy of the server, if rows may be evicted there.
+    pub(super) fn eviction(&self) -> Option<Arc<String>> {
+        self.eviction.load_full()
+    }
+
+    /// Sends a request and returns the answer.
+    ///
+    /// # Errors
+    /// What became of the request is unknown, unless the server itself has refused it.
+    pub(super) async fn ask(
+        &self,
+        request: Request<'_>,
+        deadline: tokio::time::Instant,
+    ) -> Result<Value, RedisError> {
+        if !self.breaker.admits(Instant::now()) {
+            return Err(RedisError::from((ErrorKind::Io, "Redis has not answered lately")));
+        }
+        let lines = match timeout_at(deadline, self.lines()).await {
+            Ok(Ok(lines)) => lines,
+            Ok(Err(error)) => return Err(self.failed(error)),
+            Err(_) => return Err(self.failed(late())),
+        };
+        let answer = match timeout_at(deadline, lines.send(request)).await {
             Ok(answer) => answer,
             Err(_) => Err(late()),
         };
-        if answer.as_ref().is_err_and(is_of_the_connection) {
-            self.live.compare_and_swap(&live, None);
+        match answer {
+            Err(error) if is_away(&error) => {
+                if is_of_the_connection(&error) {
+                    self.live.compare_and_swap(&lines, None);
+                }
+                Err(self.failed(error))
+            }
+            answer => {
+                self.turned(self.breaker.succeeded(), None);
+                answer
+            }
         }
-        answer
     }
 
-    async fn connection(&self) -> Result<Arc<MultiplexedConnection>, RedisError> {
+    /// Gives up the connection if it does not lead to the primary any more.
+    pub(super) async fn follow(&self) {
+        let Target::Primary(sentinels) = &self.target else { return };
+        let Some(lines) = self.live.load_full() else { return };
+        let Ok(info) = sentinels.primary().await else { return };
+        let primary = info.addr().to_string();
+        if lines.to != primary {
+            tracing::warn!(
+                service = self.name,
+                from = lines.to,
+                to = primary,
+                "the sentinels name another primary"
+            );
+            self.live.compare_and_swap(&lines, None);
+        }
+    }
+
+    /// Looks at the server's eviction policy.
+    ///
+    /// # Errors
+    /// When the server does not tell.
+    pub(super) async fn check_eviction(
+        &self,
+        deadline: tokio::time::Instant,
+    ) -> Result<(), RedisError> {
+        let mut command = redis::cmd("INFO");
+        command.arg("memory");
+        let info = self.ask(Request::at_once(&command), deadline).await?;
+        let found = server_settings::evicts(&redis::from_redis_value::<String>(info)?);
+        let known = self.eviction.swap(found.map(Arc::new));
+        match (known, self.eviction()) {
+            (None, Some(policy)) => tracing::error!(
+                server = self.name,
+                "Redis has maxmemory-policy {policy}, under which sign-ins disappear and \
+                 revocations are not seen; set noeviction. Not ready until then"
+            ),
+            (Some(_), None) => {
+                tracing::info!(server = self.name, "Redis has maxmemory-policy noeviction again");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn failed(&self, error: RedisError) -> RedisError {
+        self.turned(self.breaker.failed(Instant::now()), Some(&error));
+        error
+    }
+
+    fn turned(&self, turned: Option<Turned>, error: Option<&RedisError>) {
+        let Some(turned) = turned else { return };
+        let gauge = metrics::gauge!(BREAKER_OPEN, "server" => self.name.clone());
+        match turned {
+            Turned::Open => {
+                gauge.set(1.0);
+                let error = error.map(ToString::to_string).unwrap_or_default();
+                tracing::warn!(
+                    server = self.name,
+                    error,
+                    "Redis is away: requests are refused at \
+                    once, and one in 250 ms looks whether it is back"
+                );
+            }
+            Turned::Closed => {
+                gauge.set(0.0);
+                tracing::info!(server = self.name, "Redis is back");
+            }
+        }
+    }
+
+    async fn lines(&self) -> Result<Arc<Lines>, RedisError> {
         if let Some(live) = self.live.load_full() {
             return Ok(live);
         }
+        let since = Instant::now();
         let mut failed_at = self.dialing.lock().await;
         if let Some(live) = self.live.load_full() {
             return Ok(live);
         }
-        if failed_at.is_some_and(|at| at.elapsed() < RECONNECT_PAUSE) {
+        // Whoever has waited for somebody else's failure has failed, too.
+        if failed_at.is_some_and(|at| at > since) {
             return Err(RedisError::from((ErrorKind::Io, "Redis was away a moment ago")));
         }
-        match self.dial().await {
-            Ok(connection) => {
+        let dialed = match timeout(CONNECT_DEADLINE, self.dial()).await {
+            Ok(dialed) => dialed,
+            Err(_) => Err(late()),
+        };
+        match dialed {
+            Ok(lines) => {
                 *failed_at = None;
-                let live = Arc::new(connection);
+                let live = Arc::new(lines);
                 self.live.store(Some(live.clone()));
                 Ok(live)
             }
@@ -75,25 +256,80 @@ impl Link {
         }
     }
 
-    async fn dial(&self) -> Result<MultiplexedConnection, RedisError> {
-        // The deadline of a command is `ask`'s, so the connection has none of its own.
+    async fn dial(&self) -> Result<Lines, RedisError> {
+        let info = match &self.target {
+            Target::Fixed(info) | Target::Sentinel(info) => info.clone(),
+            // Sentinels are found by links, which do not ask for a primary in turn.
+            Target::Primary(sentinels) => Box::pin(sentinels.primary()).await?,
+        };
+        let to = info.addr().to_string();
+        let client = self.certificates.client(info)?;
+        // The deadlines are `ask`'s and `lines`'s, so the connection has none of its own.
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_DEADLINE))
+            .set_connection_timeout(None)
             .set_response_timeout(None)
             .set_pipeline_buffer_size(QUEUE);
-        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-        tokio::spawn(warn_of_settings(connection.clone()));
-        Ok(connection)
+        let connect = || client.get_multiplexed_async_connection_with_config(&config);
+        let mut plain = connect().await?;
+        if matches!(self.target, Target::Primary(_)) {
+            is_primary(&mut plain).await?;
+        }
+        let kept = match self.replicas {
+            0 => None,
+            replicas => Some(Writer::new(connect().await?, replicas)),
+        };
+        if !matches!(self.target, Target::Sentinel(_)) {
+            tokio::spawn(warn_of_settings(self.name.clone(), plain.clone(), self.replicas));
+        }
+        Ok(Lines { to, plain, kept })
     }
 }
 
-fn late() -> RedisError {
+impl Drop for Link {
+    fn drop(&mut self) {
+        metrics::gauge!(BREAKER_OPEN, "server" => self.name.clone()).set(0.0);
+    }
+}
+
+impl Lines {
+    async fn send(&self, request: Request<'_>) -> Result<Value, RedisError> {
+        let Request { command, is_kept, is_asking } = request;
+        if let (true, Some(writer)) = (is_kept, &self.kept) {
+            return writer.write(command, is_asking).await;
+        }
+        let mut connection = self.plain.clone();
+        if !is_asking {
+            return connection.req_packed_command(command).await?.extract_error();
+        }
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("ASKING").add_command(command.clone());
+        let answers = connection.req_packed_commands(&pipeline, 0, 2).await?;
+        answers.into_iter().next_back().unwrap_or(Value::Nil).extract_error()
+    }
+}
+
+/// Asks a server whether it is the primary: sentinels may be behind.
+async fn is_primary(connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
+    let role = redis::cmd("ROLE").query_async::<Value>(connection).await?;
+    let is_primary = match &role {
+        Value::Array(parts) => {
+            matches!(parts.first(), Some(Value::BulkString(role)) if role == b"master")
+        }
+        _ => false,
+    };
+    if is_primary {
+        return Ok(());
+    }
+    Err(RedisError::from((ErrorKind::Io, "the server that sentinels name is not the primary")))
+}
+
+pub(super) fn late() -> RedisError {
     RedisError::from((ErrorKind::Io, "Redis did not answer in time"))
 }
 
 /// Tells whether an error says that another connection would do better: this one is broken or
 /// silent, or leads to a server that is not the primary (any more).
-fn is_of_the_connection(error: &RedisError) -> bool {
+pub(super) fn is_of_the_connection(error: &RedisError) -> bool {
     error.is_unrecoverable_error()
         || error.is_io_error()
         || matches!(
@@ -102,42 +338,26 @@ fn is_of_the_connection(error: &RedisError) -> bool {
         )
 }
 
-/// Warns of settings under which rows disappear before their time.
-async fn warn_of_settings(mut connection: MultiplexedConnection) {
-    let mut settings = [const { String::new() }; 3];
-    for (name, value) in ["maxmemory-policy", "appendonly", "save"].iter().zip(&mut settings) {
-        let mut command = redis::cmd("CONFIG");
-        command.arg("GET").arg(name);
-        match command.query_async::<Vec<String>>(&mut connection).await {
-            Ok(pair) => *value = pair.into_iter().nth(1).unwrap_or_default(),
-            Err(error) => {
-                tracing::warn!(%error, "Redis does not tell its settings; see to it that \
-                    maxmemory-policy is noeviction and that it persists");
-                return;
-            }
-        }
-    }
-    let [policy, appendonly, save] = &settings;
-    for complaint in complaints(policy, appendonly, save) {
-        tracing::warn!("Redis: {complaint}");
-    }
+/// Tells whether an error says that this server does not serve now.
+fn is_away(error: &RedisError) -> bool {
+    is_of_the_connection(error)
+        || matches!(
+            error.kind(),
+            ErrorKind::Server(ServerErrorKind::BusyLoading | ServerErrorKind::ClusterDown)
+        )
 }
 
-pub(super) fn complaints(policy: &str, appendonly: &str, save: &str) -> Vec<String> {
-    let mut complaints = Vec::new();
-    if policy != "noeviction" {
-        complaints.push(format!(
-            "maxmemory-policy is {policy}: full memory logs people out; set noeviction"
-        ));
+/// Warns of settings under which rows disappear before their time, or nothing can be written.
+async fn warn_of_settings(server: String, mut connection: MultiplexedConnection, replicas: u32) {
+    match redis::cmd("INFO").query_async::<String>(&mut connection).await {
+        Ok(info) => {
+            for complaint in ServerSettings::read(&info).complaints(replicas) {
+                tracing::warn!(server, "Redis: {complaint}");
+            }
+        }
+        Err(error) => {
+            tracing::warn!(server, %error, "Redis does not tell its settings (INFO); see to it \
+                that maxmemory-policy is noeviction and that it persists");
+        }
     }
-    if appendonly != "yes" {
-        complaints.push(if save.is_empty() {
-            "nothing is persisted: a restart logs everybody out; set appendonly yes".to_owned()
-        } else {
-            "only snapshots are persisted: a crash forgets the last minutes, revocations \
-             included; set appendonly yes"
-                .to_owned()
-        });
-    }
-    complaints
 }

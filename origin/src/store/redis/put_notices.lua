@@ -1,20 +1,14 @@
 -- Remembers notices; those that wait already become due no later.
 --
--- KEYS  1 the notices that wait
--- ARGV  1 the keys of notices, up to their digests · 2 now · 3 when they are due
---       4 their end · 5 seconds that a row outlives its end
+-- KEYS  1 the notices that wait · then each of these notices
+-- ARGV  1 now · 2 when they are due · 3 their end · 4 seconds that a row outlives its end
 --       then digest, client_id, user_id and sid of each, in turn
---
--- The notices themselves are not in KEYS: there are as many as clients. They carry the same hash
--- tag.
 
-local notices, now, due_at = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local expires_at = tonumber(ARGV[4])
-local lives_in = expires_at - now + tonumber(ARGV[5])
+local now, due_at, expires_at = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local lives_in = expires_at - now + tonumber(ARGV[4])
 
-for at = 6, #ARGV, 4 do
-  local digest = ARGV[at]
-  local key = notices .. digest
+for at = 5, #ARGV, 4 do
+  local digest, key = ARGV[at], KEYS[(at - 5) / 4 + 2]
   local known, leased_until = unpack(redis.call('HMGET', key, 'client_id', 'leased_until'))
   if not known then
     redis.call('HSET', key, 'client_id', ARGV[at + 1], 'user_id', ARGV[at + 2],

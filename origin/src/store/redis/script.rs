@@ -4,12 +4,15 @@
 pub(super) struct Script {
     /// What it says.
     pub(super) text: &'static str,
+    /// Whether somebody is told that it has happened, so that replicas must have it first
+    /// (`redis_wait`). Others only help: whoever loses what they wrote loses nothing.
+    pub(super) is_kept: bool,
     digest: std::sync::OnceLock<String>,
 }
 
 impl Script {
-    const fn new(text: &'static str) -> Self {
-        Self { text, digest: std::sync::OnceLock::new() }
+    const fn new(text: &'static str, is_kept: bool) -> Self {
+        Self { text, is_kept, digest: std::sync::OnceLock::new() }
     }
 
     pub(super) fn digest(&self) -> &str {
@@ -19,37 +22,40 @@ impl Script {
 
 /// Reads a script from the file of its name.
 macro_rules! script {
-    ($name:literal) => {
-        Script::new(include_str!(concat!($name, ".lua")))
+    (kept: $name:literal) => {
+        Script::new(include_str!(concat!($name, ".lua")), true)
+    };
+    (not kept: $name:literal) => {
+        Script::new(include_str!(concat!($name, ".lua")), false)
     };
     (about a grant: $name:literal) => {
-        Script::new(concat!(include_str!("grant.lua"), include_str!(concat!($name, ".lua"))))
+        Script::new(concat!(include_str!("grant.lua"), include_str!(concat!($name, ".lua"))), true)
     };
 }
 
 pub(super) static REDEEM_CODE: Script = script!(about a grant: "redeem_code");
 pub(super) static PUT_GRANT: Script = script!(about a grant: "put_grant");
 pub(super) static ROTATE_REFRESH: Script = script!(about a grant: "rotate_refresh");
-pub(super) static HOLD_REFRESH: Script = script!("hold_refresh");
+pub(super) static HOLD_REFRESH: Script = script!(kept: "hold_refresh");
 pub(super) static REVOKE_GRANT: Script = script!(about a grant: "revoke_grant");
 pub(super) static FINISH_REVOCATION: Script = script!(about a grant: "finish_revocation");
 pub(super) static REVOKE_BY_LATE_CODE: Script = script!(about a grant: "revoke_by_late_code");
-pub(super) static REVOKE_ACCESS: Script = script!("revoke_access");
-pub(super) static RESERVE_STATUSES: Script = script!("reserve_statuses");
-pub(super) static SET_STATUSES: Script = script!("set_statuses");
-pub(super) static FIND_ACCESS: Script = script!("find_access");
-pub(super) static PUT_ROW: Script = script!("put_row");
-pub(super) static FIND_SESSION: Script = script!("find_session");
-pub(super) static ADD_SESSION_GRANTS: Script = script!("add_session_grants");
-pub(super) static TAKE_SESSION: Script = script!("take_session");
-pub(super) static LIST_SESSION: Script = script!("list_session");
-pub(super) static PUT_NOTICES: Script = script!("put_notices");
-pub(super) static TAKE_DUE_NOTICES: Script = script!("take_due_notices");
-pub(super) static FINISH_NOTICE: Script = script!("finish_notice");
-pub(super) static PUT_OFF_NOTICE: Script = script!("put_off_notice");
-pub(super) static COUNT_ATTEMPT: Script = script!("count_attempt");
-pub(super) static RETURN_ATTEMPT: Script = script!("return_attempt");
-pub(super) static OPEN_BFF_SESSION: Script = script!("open_bff_session");
-pub(super) static ADVANCE_BFF_SESSION: Script = script!("advance_bff_session");
-pub(super) static RENEW_BFF_SESSION: Script = script!("renew_bff_session");
-pub(super) static YIELD_BFF_RENEWAL: Script = script!("yield_bff_renewal");
+pub(super) static REVOKE_ACCESS: Script = script!(kept: "revoke_access");
+pub(super) static RESERVE_STATUSES: Script = script!(kept: "reserve_statuses");
+pub(super) static SET_STATUSES: Script = script!(kept: "set_statuses");
+pub(super) static FIND_ACCESS: Script = script!(not kept: "find_access");
+pub(super) static PUT_ROW: Script = script!(kept: "put_row");
+pub(super) static FIND_SESSION: Script = script!(not kept: "find_session");
+pub(super) static ADD_SESSION_GRANTS: Script = script!(kept: "add_session_grants");
+pub(super) static TAKE_SESSION: Script = script!(kept: "take_session");
+pub(super) static LIST_SESSION: Script = script!(kept: "list_session");
+pub(super) static PUT_NOTICES: Script = script!(kept: "put_notices");
+pub(super) static TAKE_DUE_NOTICES: Script = script!(not kept: "take_due_notices");
+pub(super) static FINISH_NOTICE: Script = script!(not kept: "finish_notice");
+pub(super) static PUT_OFF_NOTICE: Script = script!(not kept: "put_off_notice");
+pub(super) static COUNT_ATTEMPT: Script = script!(not kept: "count_attempt");
+pub(super) static RETURN_ATTEMPT: Script = script!(not kept: "return_attempt");
+pub(super) static OPEN_BFF_SESSION: Script = script!(kept: "open_bff_session");
+pub(super) static ADVANCE_BFF_SESSION: Script = script!(kept: "advance_bff_session");
+pub(super) static RENEW_BFF_SESSION: Script = script!(kept: "renew_bff_session");
+pub(super) static YIELD_BFF_RENEWAL: Script = script!(not kept: "yield_bff_renewal");

@@ -6,9 +6,9 @@ use shared::limits::LOGIN_SESSION_IDLE_IN;
 use shared::secret::Sha256Digest;
 use shared::time::UnixTime;
 
-use super::keys::{row_lives_in, session_key, user_sessions_key};
+use super::keys::{row_lives_in, session_grants_key, session_key, user_sessions_key};
 use super::reply::{Reply, unreadable};
-use super::script::{LIST_SESSION, PUT_ROW};
+use super::script::{ADD_SESSION_GRANTS, FIND_SESSION, LIST_SESSION, PUT_ROW};
 use super::{Redis, field};
 use crate::store::{ROW_LEEWAY, SessionGrant, SessionRecord, StoreError, UserId, UserSession};
 
@@ -40,6 +40,50 @@ pub(super) async fn put(
         .run(&LIST_SESSION, &[&user_sessions_key(&session.user_id)], |command| {
             command.arg(session.digest.to_base64url()).arg(session.expires_at.as_secs());
             command.arg(now.as_secs()).arg(ROW_LEEWAY);
+        })
+        .await
+}
+
+/// Finds a live session and moves its idle end.
+pub(super) async fn find_by_digest(
+    redis: &Redis,
+    digest: &Sha256Digest,
+    now: UnixTime,
+) -> Result<Option<SessionRecord>, StoreError> {
+    let row: Option<Vec<Option<String>>> = redis
+        .run(&FIND_SESSION, &[&session_key(digest)], |command| {
+            let idle_expires_at = now.plus(LOGIN_SESSION_IDLE_IN);
+            command.arg(now.as_secs()).arg(idle_expires_at.as_secs()).arg(ROW_LEEWAY);
+        })
+        .await?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    let mut row = Reply(row.into_iter());
+    Ok(Some(SessionRecord {
+        digest: *digest,
+        user_id: UserId(row.text()?),
+        auth_time: row.time()?,
+        expires_at: row.time()?,
+        user_agent: row.optional(),
+        address: row.address()?,
+    }))
+}
+
+/// Remembers grants under a session; tells whether the session is live.
+pub(super) async fn add_session_grants(
+    redis: &Redis,
+    session: &Sha256Digest,
+    grants: &[SessionGrant],
+    now: UnixTime,
+) -> Result<bool, StoreError> {
+    let keys = [&*session_key(session), &*session_grants_key(session)];
+    redis
+        .run(&ADD_SESSION_GRANTS, &keys, |command| {
+            command.arg(now.as_secs()).arg(ROW_LEEWAY);
+            for grant in grants {
+                command.arg(grant.to_text());
+            }
         })
         .await
 }

@@ -1,16 +1,13 @@
 -- Sets statuses to "revoked". A list that is gone stays gone: its tokens are refused already.
 --
--- KEYS  1 what list is being filled: not looked at, but in the slot of all lists
--- ARGV  1 the keys of the lists, up to their identifiers · 2 seconds that a token may still live
---       then lists and indices in turn
+-- KEYS  the lists, all of them: one that is missing only because its slot moves must not count as gone
+-- ARGV  1 seconds that a token may still live · then numbers of lists and indices in turn
 
-local lists = ARGV[1]
-
-for at = 3, #ARGV, 2 do
-  local key = lists .. ARGV[at]
+for at = 2, #ARGV, 2 do
+  local key = KEYS[tonumber(ARGV[at])]
   -- Comes first, because it is never refused for want of memory, and a script that has written
   -- once may go on.
-  redis.call('EXPIRE', key, ARGV[2], 'GT')
+  redis.call('EXPIRE', key, ARGV[1], 'GT')
   if redis.call('EXISTS', key) == 1 then
     -- Redis counts bits from the highest one of a byte, the lists from the lowest.
     local idx = tonumber(ARGV[at + 1])

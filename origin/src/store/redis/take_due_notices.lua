@@ -1,9 +1,14 @@
 -- Takes notices that are due: each is due again when its lease ends. Returns of each its client_id,
 -- user_id, sid, attempt and end, in turn.
 --
--- KEYS  1 the notices that wait
+-- KEYS  1 the notices that wait · 2 a key that is never there
 -- ARGV  1 the keys of notices, up to their digests · 2 now · 3 how many at most
 --       4 the end of their lease
+--
+-- The notices themselves are not in KEYS: they are known only here, and carry the same hash tag.
+-- While their slot moves from one server to another, some are here and some are there, and one
+-- that is missing must not count as gone. The second key keeps this from running then: a server
+-- puts off whatever is about several keys of which one is missing.
 
 local notices, now, limit, leased_until = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 

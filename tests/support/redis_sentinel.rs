@@ -1,0 +1,172 @@
+//! A private primary with replicas, and three sentinels that watch over them.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::process::{Ending, Process, free_port, wait_until};
+use crate::redis::{converse, redis_server};
+use crate::{Redis, RedisOptions};
+
+/// What the sentinels call the primary.
+const SERVICE: &str = "cadence";
+
+/// Running servers and sentinels.
+#[derive(Debug)]
+pub struct RedisSentinel {
+    /// The servers, the first of which has begun as the primary.
+    pub nodes: Vec<Redis>,
+    sentinels: Vec<Sentinel>,
+    user: String,
+}
+
+/// A running sentinel.
+#[derive(Debug)]
+struct Sentinel {
+    process: Process,
+    port: u16,
+    _folder: TempDir,
+}
+
+impl RedisSentinel {
+    /// Starts a primary, a replica and three sentinels, and waits until they know each other.
+    ///
+    /// # Panics
+    /// When they do not.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::start_with(&RedisOptions::default())
+    }
+
+    /// Starts servers with these options.
+    ///
+    /// # Panics
+    /// When they do not find each other.
+    #[must_use]
+    pub fn start_with(options: &RedisOptions) -> Self {
+        let options =
+            options.clone().with(&["--repl-diskless-sync-delay", "0", "--repl-timeout", "5"]);
+        let primary = Redis::start_with(options.clone().at(free_port()));
+        let port = primary.port();
+        let follows = ["--replicaof", &format!("127.0.0.1 {port}")];
+        let replica = Redis::start_with(options.with(&follows).at(free_port()));
+        let sentinels = (0..3).map(|_| Sentinel::start(port)).collect();
+        let system = Self { nodes: vec![primary, replica], sentinels, user: String::new() };
+        system.wait_whole();
+        system
+    }
+
+    /// Waits until every other server is a replica in step, and all sentinels know of it.
+    ///
+    /// # Panics
+    /// When it does not happen.
+    pub fn wait_whole(&self) {
+        wait_until("a whole set of servers", Duration::from_secs(30), || {
+            let role = |node: &Redis, role: &str| {
+                let info = node.try_command(&["INFO", "replication"]).unwrap_or_default();
+                info.contains(role)
+            };
+            let replicas = self.nodes.iter().filter(|node| role(node, "master_link_status:up"));
+            let knows = |sentinel: &Sentinel| {
+                let told = sentinel.command(&["SENTINEL", "MASTER", SERVICE]).unwrap_or_default();
+                let field = |name: &str, value: &str| {
+                    told.contains(&format!("\r\n{name}\r\n${}\r\n{value}\r\n", value.len()))
+                };
+                field("num-other-sentinels", "2")
+                    && field("num-slaves", &(self.nodes.len() - 1).to_string())
+                    && field("flags", "master")
+            };
+            replicas.count() == self.nodes.len() - 1 && self.sentinels.iter().all(knows)
+        });
+    }
+
+    /// Makes the origin come as this user, `user:password@`.
+    pub fn come_as(&mut self, user: &str) {
+        user.clone_into(&mut self.user);
+    }
+
+    /// Returns the URL under which the origin finds it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let addresses: Vec<String> =
+            self.sentinels.iter().map(|it| format!("127.0.0.1:{}", it.port)).collect();
+        format!("redis+sentinel://{}{}/{SERVICE}", self.user, addresses.join(","))
+    }
+
+    /// Returns the place in [`Self::nodes`] of the server that the sentinels name.
+    ///
+    /// # Panics
+    /// When they name none.
+    #[must_use]
+    pub fn primary(&self) -> usize {
+        let named = self.sentinels[0].command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE]);
+        let named = named.unwrap_or_default();
+        let port = named.lines().nth(4).and_then(|port| port.parse::<u16>().ok());
+        self.nodes.iter().position(|node| Some(node.port()) == port).expect("a primary is named")
+    }
+
+    /// Makes a replica the primary, as an operator would; returns when the sentinels name it.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn fail_over(&self) {
+        let before = self.primary();
+        wait_until("a failover to begin", Duration::from_secs(20), || {
+            let answer = self.sentinels[0].command(&["SENTINEL", "FAILOVER", SERVICE]);
+            answer.is_some_and(|answer| answer.starts_with("+OK"))
+        });
+        self.wait_other_primary(before);
+    }
+
+    /// Waits until the sentinels name another primary than that at this place.
+    ///
+    /// # Panics
+    /// When they do not.
+    pub fn wait_other_primary(&self, before: usize) {
+        wait_until("another primary", Duration::from_secs(30), || self.primary() != before);
+    }
+
+    /// Sends all sentinels a signal by name.
+    ///
+    /// # Panics
+    /// When one of them has ended.
+    pub fn signal_sentinels(&self, name: &str) {
+        for sentinel in &self.sentinels {
+            sentinel.process.signal(name);
+        }
+    }
+}
+
+impl Sentinel {
+    fn start(primary: u16) -> Self {
+        let folder = TempDir::new().expect("a folder can be made");
+        let port = free_port();
+        let file = folder.path().join("sentinel.conf");
+        let config = format!(
+            "port {port}\nbind 127.0.0.1\ndir {folder}\n\
+             sentinel monitor {SERVICE} 127.0.0.1 {primary} 2\n\
+             sentinel down-after-milliseconds {SERVICE} 1000\n\
+             sentinel failover-timeout {SERVICE} 3000\n",
+            folder = folder.path().display()
+        );
+        fs::write(&file, config).expect("the configuration can be written");
+        let arguments = [file.as_os_str(), OsStr::new("--sentinel")];
+        let log = folder.path().join("sentinel.log");
+        let process = Process::start(&redis_server(), &arguments, &[], &log, Ending::Kill);
+        let sentinel = Self { process, port, _folder: folder };
+        wait_until("a sentinel", Duration::from_secs(10), || {
+            assert!(sentinel.process.runs(), "a sentinel has ended:\n{}", sentinel.process.log());
+            sentinel.command(&["PING"]).is_some()
+        });
+        sentinel
+    }
+
+    fn command(&self, words: &[&str]) -> Option<String> {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        converse(&stream, || stream.shutdown(Shutdown::Write), None, words)
+    }
+}
