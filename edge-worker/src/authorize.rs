@@ -39,7 +39,7 @@ pub(crate) async fn answer(edge: &Edge, incoming: &Incoming) -> Result<Answer, R
     match interaction {
         Interaction::Login if is_a_strangers => begin(edge, incoming, &request).map_err(refuse),
         Interaction::Refuse(error) if is_a_strangers => Err(refuse(error)),
-        _ => match origin::forward(&edge.config, incoming, Endpoint::Authorize).await {
+        _ => match origin::forward(edge, incoming, Endpoint::Authorize).await {
             Err(Refusal::Unavailable) => Err(refuse(OAuthError::temporarily_unavailable())),
             answered => answered,
         },

@@ -48,7 +48,7 @@ pub(crate) async fn answer(
         .map_err(|error| Refusal::Bearer { error: Some(error), scope: None })?;
     let scope = (endpoint == Endpoint::Userinfo).then_some("openid");
     check(edge, incoming, Wanted { audience: edge.config.issuer.as_str(), scope }).await?;
-    origin::forward(&edge.config, incoming, endpoint).await
+    origin::forward(edge, incoming, endpoint).await
 }
 
 /// Lets a request through whose access token is good, as far as can be told without its row.

@@ -57,6 +57,16 @@ pub(crate) struct Edge {
     pub(crate) context: Rc<Context>,
     /// The platform's bindings, for what `config` does not read.
     pub(crate) env: Env,
+    /// When the request was there in full, milliseconds since the epoch.
+    begun_at_ms: u64,
+}
+
+impl Edge {
+    /// Returns what is left of a deadline that began with the request, milliseconds.
+    pub(crate) fn left_of(&self, deadline_ms: u32) -> u32 {
+        let spent = platform::now_ms().saturating_sub(self.begun_at_ms);
+        deadline_ms.saturating_sub(u32::try_from(spent).unwrap_or(u32::MAX))
+    }
 }
 
 /// Answers a request: with a response, or with the promise of one.
@@ -92,8 +102,14 @@ async fn respond(request: Request, env: Env, context: Context) -> Result<Respons
         && incoming.header("Access-Control-Request-Method").is_some();
     let path = route::split(&incoming.target).0;
     let route = Route::find(&incoming.method, path, is_preflight, &config.upstreams);
-    let edge = Edge { config: Rc::clone(&config), context: Rc::new(context), env };
-    let answered = match arrive(&mut incoming, route).await {
+    let arrived = arrive(&mut incoming, route).await;
+    let edge = Edge {
+        config: Rc::clone(&config),
+        context: Rc::new(context),
+        env,
+        begun_at_ms: platform::now_ms(),
+    };
+    let answered = match arrived {
         Ok(()) => answer(&edge, &incoming, route).await,
         Err(refusal) => Err(refusal),
     };
@@ -184,7 +200,7 @@ async fn answer(edge: &Edge, incoming: &Incoming, route: Route) -> Result<Answer
         | Endpoint::ConsentDecision
         | Endpoint::Logout
         | Endpoint::Account
-        | Endpoint::Ready => origin::forward(&edge.config, incoming, endpoint).await,
+        | Endpoint::Ready => origin::forward(edge, incoming, endpoint).await,
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) async fn answer(edge: &Edge, incoming: &Incoming) -> Result<Answer, R
     let LoginForm { username, password } = opened.login_form(&form)?;
     limiter::check(edge, limiter::LOGIN, incoming.client_address(), "").await?;
     match password {
-        Ok(_) => origin::forward(&edge.config, incoming, Endpoint::Login).await,
+        Ok(_) => origin::forward(edge, incoming, Endpoint::Login).await,
         Err(problem) => {
             let again = Shown::Again { username: &username, problem };
             Ok(Answer::page(400, show(edge, &opened, again).await?))

@@ -16,10 +16,15 @@ use crate::answer::{Answer, Body, Refusal};
 use crate::config::Config;
 use crate::incoming::Incoming;
 use crate::snapshot::Written;
-use crate::{platform, route};
+use crate::{Edge, platform, route};
 
-/// How long a forwarded request may take, milliseconds.
+/// How long a request that is forwarded may take in all, milliseconds: what it has waited for before,
+/// it does not wait for again.
 const FORWARD_DEADLINE_MS: u32 = 5_000;
+
+/// What a request has at least when it is forwarded, milliseconds: one that has waited for everything
+/// else is not given up unasked.
+const FORWARD_AT_LEAST_MS: u32 = 500;
 
 /// How long a request of the edge itself may take, milliseconds: somebody's request may wait for
 /// it and be forwarded afterwards.
@@ -78,9 +83,9 @@ pub(crate) enum Loaded {
 /// **Does NOT** follow redirects, and does NOT try again.
 ///
 /// # Errors
-/// [`Refusal::Unavailable`] when there is no such answer within 5 seconds.
+/// [`Refusal::Unavailable`] when there is no such answer within 5 seconds of the request.
 pub(crate) async fn forward(
-    config: &Config,
+    edge: &Edge,
     incoming: &Incoming,
     endpoint: Endpoint,
 ) -> Result<Answer, Refusal> {
@@ -90,7 +95,7 @@ pub(crate) async fn forward(
         body: (incoming.method == "POST").then_some(incoming.body.as_slice()),
         client_address: incoming.client_address(),
         request_id: &incoming.request_id,
-        deadline_ms: FORWARD_DEADLINE_MS,
+        deadline_ms: forwarded_in(edge),
     };
     let copy = |headers: &Headers| {
         for name in UP {
@@ -100,7 +105,7 @@ pub(crate) async fn forward(
         }
         Ok(())
     };
-    let response = send(config, &outgoing, copy).await?;
+    let response = send(&edge.config, &outgoing, copy).await?;
     let status = response.status();
     let away = |cause: &str| {
         let Outgoing { method, request_id, .. } = outgoing;
@@ -211,26 +216,22 @@ pub(crate) struct Told {
 /// **Does NOT** try again.
 ///
 /// # Errors
-/// [`Refusal::Unavailable`] when there is no answer of the origin's within 5 seconds, or it is a
-/// server error.
-pub(crate) async fn ask(
-    config: &Config,
-    incoming: &Incoming,
-    ask: &Ask<'_>,
-) -> Result<Told, Refusal> {
+/// [`Refusal::Unavailable`] when there is no answer of the origin's within 5 seconds of the request,
+/// or it is a server error.
+pub(crate) async fn ask(edge: &Edge, incoming: &Incoming, ask: &Ask<'_>) -> Result<Told, Refusal> {
     let outgoing = Outgoing {
         method: "POST",
         target: ask.target,
         body: Some(ask.body.as_bytes()),
         client_address: incoming.client_address(),
         request_id: &incoming.request_id,
-        deadline_ms: FORWARD_DEADLINE_MS,
+        deadline_ms: forwarded_in(edge),
     };
     let set = |headers: &Headers| {
         headers.set("Content-Type", ask.content_type)?;
         ask.authorization.as_ref().map_or(Ok(()), |value| headers.set("Authorization", value))
     };
-    let response = send(config, &outgoing, set).await?;
+    let response = send(&edge.config, &outgoing, set).await?;
     let status = response.status();
     let broken = |_| away(&outgoing, &format!("the body broke off ({status})").into());
     if status >= 500 {
@@ -261,6 +262,11 @@ pub(crate) async fn report_late_code(config: &Config, incoming: &Incoming) {
         Ok(())
     };
     drop(send(config, &outgoing, set).await);
+}
+
+/// Returns how long a request may still take, milliseconds.
+fn forwarded_in(edge: &Edge) -> u32 {
+    edge.left_of(FORWARD_DEADLINE_MS).max(FORWARD_AT_LEAST_MS)
 }
 
 /// A request on its way up.

@@ -18,7 +18,7 @@ use std::hash::Hash;
 use std::rc::Rc;
 use std::thread::LocalKey;
 
-use js_sys::Promise;
+use js_sys::{Array, Promise};
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
@@ -33,6 +33,10 @@ use crate::{Edge, platform};
 
 /// How often a request looks whether another one's load is done, milliseconds.
 const LOOK_AGAIN_IN_MS: i32 = 4;
+
+/// How long one request waits for values in all, milliseconds: as long as one load may take, so that
+/// there is time left to forward it.
+const LOADS_IN_MS: u32 = 2_000;
 
 /// A value as the origin wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,7 +148,8 @@ pub(crate) fn age_in<T: Kept>(key: &T::Key) -> u64 {
 /// looks at the slot again and again instead.
 ///
 /// # Errors
-/// [`Refusal::Unavailable`] when the origin has just been away, or is.
+/// [`Refusal::Unavailable`] when the origin has just been away, or is, or this request has waited
+/// [`LOADS_IN_MS`] for one value or another.
 pub(crate) async fn renew<T: Kept>(
     edge: &Edge,
     key: &T::Key,
@@ -157,16 +162,22 @@ pub(crate) async fn renew<T: Kept>(
         });
         match value {
             Some(value) => return Ok(value),
+            None if is_loading && edge.left_of(LOADS_IN_MS) == 0 => {
+                return Err(Refusal::Unavailable);
+            }
             None if is_loading => platform::sleep(LOOK_AGAIN_IN_MS).await,
             None if has_failed => return Err(Refusal::Unavailable),
             None => break,
         }
     }
-    drop(JsFuture::from(begin_load::<T>(edge, key, period)).await);
+    let load = begin_load::<T>(edge, key, period);
+    let left = i32::try_from(edge.left_of(LOADS_IN_MS)).unwrap_or(i32::MAX);
+    let first = Array::of2(&load, &platform::timer(left));
+    drop(JsFuture::from(Promise::race(&first)).await);
     // What this request has asked for is as new as it wants it, however long that took.
-    look::<T, _>(key, |slot| match slot.failed_at {
-        None => slot.value.clone().ok_or(Refusal::Unavailable),
-        Some(_) => Err(Refusal::Unavailable),
+    look::<T, _>(key, |slot| match (slot.failed_at, slot.loading_since) {
+        (None, None) => slot.value.clone().ok_or(Refusal::Unavailable),
+        _ => Err(Refusal::Unavailable),
     })
 }
 
@@ -283,7 +294,7 @@ mod tests {
 
     #[test]
     fn the_bounds_are_those_of_the_documents() {
-        assert_eq!(Keys::BOUNDS.renewed_behind, 300_000);
+        assert_eq!((Keys::BOUNDS.fresh, Keys::BOUNDS.renewed_behind), (10_000, 30_000));
         assert_eq!(Keys::BOUNDS.stale, 86_400_000);
         assert_eq!(Clients::BOUNDS.renewed_behind, 10_000);
         assert_eq!(Clients::BOUNDS.stale, 3_600_000);

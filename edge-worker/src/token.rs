@@ -51,7 +51,7 @@ pub(crate) async fn answer(
         }
         prove(edge, incoming, request, client_id)?;
     }
-    origin::forward(&edge.config, incoming, endpoint).await
+    origin::forward(edge, incoming, endpoint).await
 }
 
 /// Reads the parameters that the endpoint itself needs; a token request is one of its own.

@@ -90,7 +90,7 @@ pub(super) async fn answer(edge: &Edge, incoming: &Incoming, bff: &Bff) -> Resul
         refresh_token: tokens.refresh_token,
         sid,
     };
-    let told = origin::ask(&edge.config, incoming, &Ask::json(BEGIN, &begin)).await?;
+    let told = origin::ask(edge, incoming, &Ask::json(BEGIN, &begin)).await?;
     match told.status {
         200 => {}
         400 | 401 => {
@@ -131,7 +131,7 @@ async fn redeem(
     ]);
     let basic = client_auth::basic_header(&bff.client_id, &bff.client_secret);
     let ask = Ask::form(Endpoint::Token.path(), form, basic);
-    let told = origin::ask(&edge.config, incoming, &ask).await?;
+    let told = origin::ask(edge, incoming, &ask).await?;
     match told.status {
         200 | 400 => {}
         // Not the person's fault, and nothing that trying again here would mend.

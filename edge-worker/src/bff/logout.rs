@@ -42,7 +42,7 @@ pub(super) async fn answer(edge: &Edge, incoming: &Incoming, bff: &Bff) -> Resul
             handle: handle.as_ref().map(|handle| handle.as_str().to_owned()),
             login_session: login.map(str::to_owned),
         };
-        let told = origin::ask(&edge.config, incoming, &Ask::json(END, &end)).await?;
+        let told = origin::ask(edge, incoming, &Ask::json(END, &end)).await?;
         if told.status != 204 {
             return Err(Refusal::Unavailable);
         }
@@ -86,7 +86,7 @@ pub(super) async fn backchannel(
     };
     let client_id = bff.client_id.clone();
     let end = EndSessions { client_id, sub, sid, jti: token.jti, expires_at: token.expires_at };
-    let told = origin::ask(&edge.config, incoming, &Ask::json(END_ALL, &end)).await?;
+    let told = origin::ask(edge, incoming, &Ask::json(END_ALL, &end)).await?;
     match told.status {
         204 => Ok(Answer::empty(200)),
         400 => Err(REFUSED.into()),

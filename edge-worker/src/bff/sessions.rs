@@ -60,7 +60,7 @@ pub(super) async fn find(edge: &Edge, incoming: &Incoming) -> Result<Found, Refu
         left_over = Some(session);
     }
     let open = OpenSession { handle: handle.as_str().to_owned() };
-    let told = match origin::ask(&edge.config, incoming, &Ask::json(OPEN, &open)).await {
+    let told = match origin::ask(edge, incoming, &Ask::json(OPEN, &open)).await {
         Ok(told) => told,
         Err(refusal) => {
             let session = left_over.ok_or(refusal)?;

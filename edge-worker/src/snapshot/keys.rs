@@ -18,6 +18,12 @@ use crate::{Edge, webcrypto};
 /// How long an unknown `kid` does not make the edge ask for keys again, milliseconds.
 const KEYS_AGAIN_IN_MS: u64 = 10_000;
 
+/// How old the key set may be while the origin is there, milliseconds: how far behind the revocation of
+/// a key an idle isolate may be. Much less than [`JWKS_FRESH_IN`], which others may keep it for.
+const RENEWED_BEHIND_MS: u64 = 30_000;
+
+const _: () = assert!(RENEWED_BEHIND_MS < JWKS_FRESH_IN * 1_000);
+
 /// The public keys, and the text that they were published in.
 pub(crate) struct Keys {
     /// The set.
@@ -38,11 +44,9 @@ impl Keys {
 impl Kept for Keys {
     type Key = ();
 
-    /// Renewed every minute, so that it is never older than [`JWKS_FRESH_IN`] while the origin is
-    /// there.
     const BOUNDS: Bounds = Bounds {
-        fresh: 60_000,
-        renewed_behind: JWKS_FRESH_IN * 1_000,
+        fresh: KEYS_AGAIN_IN_MS,
+        renewed_behind: RENEWED_BEHIND_MS,
         stale: JWKS_STALE_IN * 1_000,
     };
 
