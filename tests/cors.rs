@@ -39,6 +39,9 @@ scenarios! { doors:
         answer.refused(400, "invalid_grant");
         assert_eq!(answer.header("access-control-allow-origin"), Some(SPA_ORIGIN));
         assert!(answer.headers("vary").iter().any(|vary| vary.contains("Origin")));
+        let revoke = SPA.sign(server.post("/oauth2/revoke"), &[("token", "x")]);
+        let answer = revoke.header("origin", SPA_ORIGIN).send().expect(200);
+        assert_eq!(answer.header("access-control-allow-origin"), Some(SPA_ORIGIN));
         let answer = server.get("/oauth2/userinfo").header("origin", SPA_ORIGIN).send().expect(401);
         assert_eq!(answer.header("access-control-allow-origin"), Some(SPA_ORIGIN));
         let exposed = answer.header("access-control-expose-headers").unwrap_or_default();
@@ -52,7 +55,7 @@ scenarios! { doors:
         assert_eq!(allowed, Some("https://settings.example"));
     }
 
-    /// HT11.
+    /// HT11, RV10.
     fn no_other_origin_may_read(server) {
         for origin in [
             "https://evil.example",
@@ -66,8 +69,9 @@ scenarios! { doors:
             "null",
             "*",
         ] {
-            for path in ["/oauth2/token", "/oauth2/userinfo", "/api/me"] {
-                let method = if path == "/oauth2/token" { "POST" } else { "GET" };
+            for path in ["/oauth2/token", "/oauth2/revoke", "/oauth2/userinfo", "/api/me"] {
+                let is_post = ["/oauth2/token", "/oauth2/revoke"].contains(&path);
+                let method = if is_post { "POST" } else { "GET" };
                 let answer = preflight(server, path, origin, method);
                 assert_eq!(answer.header("access-control-allow-origin"), None, "{origin} {path}");
                 let answer = server.request(method, path).header("origin", origin).send();

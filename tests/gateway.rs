@@ -11,7 +11,7 @@ use crate::scripted::{Received, Scripted, read_body, read_chunk, reply};
 use crate::server::Server;
 
 /// A system whose gateway leads to `upstream` at `/api/up`, without a scope.
-fn in_front_of(upstream: &Scripted) -> (Server, Tokens) {
+pub(crate) fn in_front_of(upstream: &Scripted) -> (Server, Tokens) {
     let setting = format!(
         r#"[{{"prefix":"/api/up","url":"{}","audience":"https://api.example"}}]"#,
         upstream.url()

@@ -1,7 +1,11 @@
 //! `POST /oauth2/revoke`: RFC 7009.
 
-use crate::oauth::{OTHER, SPA, Tokens, WEB, grant_is_dead, is_alive, is_dead};
-use crate::server::Server;
+use serde_json::{Value, json};
+
+use crate::forge;
+use crate::oauth::{NATIVE, OTHER, SPA, Tokens, WEB, grant_is_dead, is_alive, is_dead, jwt_part};
+use crate::server::{Server, now};
+use crate::signer::Signer;
 
 scenarios! { everywhere:
     /// RV01: a refresh token takes its whole grant along.
@@ -37,9 +41,32 @@ scenarios! { doors:
     /// RV03, RV07, RV08.
     fn whatever_is_no_token_is_revoked_already(server) {
         let tokens = WEB.tokens(server, "openid");
-        for token in ["x", "é", "a.b.c", &"A".repeat(50_000), &tokens.id] {
+        let keys = Signer::of(server);
+        let mut claims = jwt_part(&tokens.access, 1);
+        let signed = |claims: &Value| keys.key("ES256").sign(&json!({ "typ": "at+jwt" }), claims);
+        claims["jti"] = json!("AAAAAAAAAAAAAAAAAAAAAA.1");
+        let unknown = signed(&claims);
+        claims["exp"] = json!(now() - 60);
+        claims["iat"] = json!(now() - 360);
+        let expired = signed(&claims);
+        for token in [
+            "x",
+            "é",
+            "a.b.c",
+            &"A".repeat(65_000),
+            &tokens.id,
+            &unknown,
+            &expired,
+            &forge::refresh_token(now() + 60, "web"),
+            &forge::refresh_token(now() - 60, "web"),
+        ] {
             assert_eq!(WEB.revoke(server, token).expect(200).body, "");
         }
+        // Beyond any form (docs/architecture.md, Bounds).
+        WEB.revoke(server, &"A".repeat(65_536)).refused(413, "invalid_request");
+        is_alive(server, &tokens.access);
+        let get = server.get(&format!("/oauth2/revoke?token={}", tokens.access)).send().expect(405);
+        assert_eq!(get.header("allow"), Some("POST"));
         is_alive(server, &tokens.access);
         let post = |form: &[(&str, &str)]| WEB.sign(server.post("/oauth2/revoke"), form).send();
         post(&[]).refused(400, "invalid_request");
@@ -59,6 +86,32 @@ scenarios! { doors:
         json.body("application/json", "{}").send().refused(400, "invalid_request");
     }
 
+    /// RV05: who does not say who it is revokes nothing, and is told so.
+    fn only_a_client_revokes(server) {
+        let tokens = WEB.tokens(server, "openid");
+        for token in [&*tokens.access, &tokens.refresh, "x"] {
+            let post = || server.post("/oauth2/revoke");
+            let form = [("token", token)];
+            let named = [("token", token), ("client_id", "web")];
+            let posted =
+                [("token", token), ("client_id", "web"), ("client_secret", WEB.secret.unwrap())];
+            for request in [
+                post().form(&form),
+                post().form(&named),
+                post().basic("web", "wrong").form(&form),
+                post().basic("web", "").form(&form),
+                post().basic("nobody", "x").form(&form),
+                post().bearer(&tokens.access).form(&form),
+                // The secret is right, and the way to send it is not the registered one.
+                post().form(&posted),
+            ] {
+                request.send().refused(401, "invalid_client");
+            }
+        }
+        is_alive(server, &tokens.access);
+        Tokens::of(&WEB.refresh(server, &tokens.refresh));
+    }
+
     /// RV04, RV06: a client revokes its own tokens, and nobody else's.
     fn a_client_revokes_its_own_tokens_alone(server) {
         let tokens = WEB.tokens(server, "openid");
@@ -73,6 +126,11 @@ scenarios! { doors:
         WEB.refresh(server, &tokens.refresh).expect(200);
 
         let public = SPA.tokens(server, "openid");
+        NATIVE.revoke(server, &public.access).expect(200);
+        NATIVE.revoke(server, &public.refresh).expect(200);
+        is_alive(server, &public.access);
+        SPA.revoke(server, &public.access).expect(200);
+        is_dead(server, &public.access);
         SPA.revoke(server, &public.refresh).expect(200);
         grant_is_dead(server, &SPA, &public);
     }

@@ -1,6 +1,6 @@
 //! The public keys, and what they have signed.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::thread::LocalKey;
 
@@ -10,13 +10,22 @@ use shared::jwk::JwkSet;
 use shared::jwt::{UntrustedJwt, Verified};
 use shared::limits::{JWKS_FRESH_IN, JWKS_STALE_IN};
 
-use super::slot::Bounds;
-use super::{Kept, Slots, Unreadable, Written, current, renew};
+use super::slot::{Bounds, since};
+use super::{Kept, Slots, Unreadable, Written, current, look, renew};
 use crate::answer::Refusal;
-use crate::{Edge, webcrypto};
+use crate::{Edge, platform, webcrypto};
 
-/// How long an unknown `kid` does not make the edge ask for keys again, milliseconds.
-const KEYS_AGAIN_IN_MS: u64 = 10_000;
+/// How long an unknown `kid` does not make an isolate ask for keys again, milliseconds.
+const ASKED_AGAIN_IN_MS: u64 = 10_000;
+
+/// How old a key set may be that answers for an unknown `kid`, milliseconds: isolates of one place ask
+/// no more often than that together.
+const ASKED_LATELY_MS: u64 = 2_000;
+
+thread_local! {
+    /// When an unknown `kid` last made this isolate ask.
+    static ASKED_AT: Cell<u64> = const { Cell::new(0) };
+}
 
 /// How old the key set may be while the origin is there, milliseconds: how far behind the revocation of
 /// a key an idle isolate may be. Much less than [`JWKS_FRESH_IN`], which others may keep it for.
@@ -44,11 +53,8 @@ impl Keys {
 impl Kept for Keys {
     type Key = ();
 
-    const BOUNDS: Bounds = Bounds {
-        fresh: KEYS_AGAIN_IN_MS,
-        renewed_behind: RENEWED_BEHIND_MS,
-        stale: JWKS_STALE_IN * 1_000,
-    };
+    const BOUNDS: Bounds =
+        Bounds { fresh: 10_000, renewed_behind: RENEWED_BEHIND_MS, stale: JWKS_STALE_IN * 1_000 };
 
     fn slots() -> &'static LocalKey<RefCell<Slots<Self>>> {
         thread_local!(static SLOTS: RefCell<Slots<Keys>> = RefCell::default());
@@ -99,11 +105,21 @@ pub(crate) async fn signed_by_issuer<T: DeserializeOwned>(
     jwt.accept(key, verdict).map_err(|_| NotVerified::Refused)
 }
 
-/// Returns the keys; asks for new ones, once in a while, when `kid` is not among them.
+/// Returns the keys; asks for new ones, once in a while, when `kid` is not among them. Whoever comes
+/// while they are asked for waits, too; and as long as they cannot be had, nobody can tell.
 async fn with(edge: &Edge, kid: &str) -> Result<Rc<Keys>, Refusal> {
     let keys = current::<Keys>(edge, &()).await?;
     if keys.set.has(kid) {
         return Ok(keys);
     }
-    renew::<Keys>(edge, &(), KEYS_AGAIN_IN_MS).await
+    let now = platform::now_ms();
+    let (is_loading, has_failed) =
+        look::<Keys, _>(&(), |slot| (slot.is_loading(now), slot.failed_at.is_some()));
+    if !is_loading {
+        if !has_failed && since(ASKED_AT.get(), now) < ASKED_AGAIN_IN_MS {
+            return Ok(keys);
+        }
+        ASKED_AT.set(now);
+    }
+    renew::<Keys>(edge, &(), ASKED_LATELY_MS).await
 }
