@@ -225,7 +225,8 @@ scenarios! { everywhere:
         assert_eq!(person.account().sessions.len(), 2);
     }
 
-    /// A consent that is taken back is asked for again, and what it gave is dead.
+    /// A consent that is taken back is asked for again, and what it gave is dead; CD13: a code that
+    /// was not redeemed before, too.
     fn a_consent_is_taken_back(server) {
         let user = server.new_user("consenting");
         let mut person = Person::new(server, &user, FIREFOX);
@@ -240,6 +241,9 @@ scenarios! { everywhere:
         gone.browser.open(&format!("/oauth2/logout?id_token_hint={}", orphan.id)).expect(200);
         let orphan = Tokens::of(&WEB.refresh(server, &orphan.refresh));
 
+        let pending = person.browser.authorize(&WEB.authorization("openid").query());
+        let pending = pending.redirects_to(WEB.redirect_uri)["code"].clone();
+
         let shown = person.account();
         assert_eq!(shown.consents.len(), 2, "{shown:?}");
         let web = shown.consents.iter().find(|it| it.form.field("client_id") == "web").unwrap();
@@ -248,6 +252,7 @@ scenarios! { everywhere:
         }
         let shown = Shown::of(&person.submit(&web.form));
         assert_eq!(shown.consents.len(), 1, "{shown:?}");
+        WEB.redeem(server, &pending).refused(400, "invalid_grant");
         grant_is_dead(server, &WEB, &here);
         grant_is_dead(server, &WEB, &there);
         WEB.refresh(server, &orphan.refresh).refused(400, "invalid_grant");

@@ -225,17 +225,38 @@ fn a_sign_in_replaces_the_session_before() {
     assert_ne!(handle(&fixed), "chosen-by-somebody");
 }
 
+/// AZ45: nowhere else does a sign-in lead back to.
 #[test]
 fn a_sign_in_leads_back_to_this_host_only() {
     let server = Server::edge();
     let mut browser = Browser::new(server);
     for elsewhere in [
         "https://evil.example/",
+        "https:evil.example",
+        "https:/evil.example",
         "//evil.example",
+        "///evil.example",
+        "%2F%2Fevil.example",
         "/%5Cevil.example",
+        "%5C%5Cevil.example",
         "%5C/evil.example",
         "javascript:alert(1)",
+        "JavaScript:alert(1)",
         "/%09/evil.example",
+        "/%0a/evil.example",
+        "%09//evil.example",
+        "%20//evil.example",
+        "/%00/evil.example",
+        "/..//evil.example",
+        "/.//evil.example",
+        "/%252e%252e//evil.example",
+        "/x/..//evil.example",
+        "%252F%252Fevil.example",
+        "%255Cevil.example",
+        "evil.example",
+        "@evil.example",
+        ".evil.example",
+        ":80@evil.example",
         "/bff/login",
         "/./bff/api/me",
         "/x/%252e%252e/../bff/api/me",
@@ -245,6 +266,42 @@ fn a_sign_in_leads_back_to_this_host_only() {
     browser.open("/bff/login?return_to=/a&return_to=/b").is_page(400);
     browser.open("/bff/login?prompt=none&prompt=login").is_page(400);
     assert!(browser.cookies().is_empty(), "nothing has begun");
+    // What a browser reads as a path of this host stays one.
+    let mut browser = server.alice();
+    for (here, path) in [
+        ("/@evil.example", "/@evil.example"),
+        ("/%255Cevil.example", "/%5Cevil.example"),
+        ("/%252F%252Fevil.example", "/%2F%2Fevil.example"),
+        ("/x//evil.example", "/x//evil.example"),
+        ("/?next=//evil.example", "/?next=//evil.example"),
+        ("/%23//evil.example", "/#//evil.example"),
+    ] {
+        let answer = sign_in(&mut browser, &format!("/bff/login?return_to={here}"));
+        assert_eq!(answer.location(), format!("{}{path}", server.url));
+        // In no other parameter either does it count.
+        let answer = sign_in(&mut browser, &format!("/bff/login?next={here}&redirect_uri={here}"));
+        assert_eq!(answer.location(), format!("{}/", server.url));
+    }
+}
+
+/// AZ45: the login of the authorization server leads back to the client alone.
+#[test]
+fn no_parameter_of_the_login_page_leads_elsewhere() {
+    let server = Server::edge();
+    let query = crate::oauth::WEB.authorization("openid").query();
+    let extra = "return_to=//evil.example&next=//evil.example&continue=https://evil.example";
+    let mut browser = Browser::new(server);
+    let page = browser.authorize(&format!("{query}&{extra}")).expect(200);
+    let mut form = Form::of(&page).with("username", ALICE).with("password", ALICES_PASSWORD);
+    form.action = format!("{}?{extra}", form.action);
+    for name in ["return_to", "next", "continue", "redirect_uri"] {
+        form = form.with(name, "//evil.example");
+    }
+    let answer = browser.submit(&form);
+    let answer = browser.follow(answer);
+    let answer = if answer.is_html() { browser.decide(&answer, "approve") } else { answer };
+    let told = answer.redirects_to(crate::oauth::WEB.redirect_uri);
+    assert!(told.contains_key("code"), "{answer:?}");
 }
 
 /// A user who is not there, or does not want to, is led back into the app: nobody is signed in, and

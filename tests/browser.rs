@@ -67,6 +67,11 @@ pub(crate) fn text(page: &Answer, css: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// Tells whether a CSS selector finds anything.
+pub(crate) fn has(page: &Answer, css: &str) -> bool {
+    Html::parse_document(&page.body).select(&selector(css)).next().is_some()
+}
+
 /// Returns an attribute of the first element that a CSS selector finds.
 pub(crate) fn attribute(page: &Answer, css: &str, name: &str) -> Option<String> {
     let html = Html::parse_document(&page.body);

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use stack::EdgeSettings;
+
+use crate::forge;
 use crate::http::{Answer, Request};
-use crate::oauth::{ALICE, ALICES_PASSWORD, WEB};
+use crate::oauth::{ALICE, ALICES_PASSWORD, Tokens, VERIFIER, WEB};
 use crate::server::{Server, until};
 
 /// What is well formed at every endpoint: only the client is left to complain about.
@@ -28,7 +31,7 @@ fn ask(server: &Server) -> Request {
 }
 
 scenarios! { doors:
-    /// CA01, CA02: both halves are form-encoded first.
+    /// CA01, CA02: both halves are form-encoded first; what is not, is read as if it were.
     fn secrets_of_any_characters_work_when_they_are_encoded(server) {
         let form = [
             ("grant_type", "password"),
@@ -37,12 +40,31 @@ scenarios! { doors:
             ("scope", "openid"),
         ];
         let secret = ":odd% +é/secret-0123456789";
-        server.post("/oauth2/token").basic("odd", secret).form(&form).send().expect(200);
-        let raw = server.post("/oauth2/token").basic_raw(&format!("odd:{secret}")).form(&form);
-        is_not_authenticated(&raw.send());
+        let send = |request: Request| request.form(&form).send();
+        let odd = || server.post("/oauth2/token");
+        send(odd().basic("odd", secret)).expect(200);
+        // Encoded more, or differently, is the same.
+        let every_byte: Vec<_> = secret.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let every_byte = every_byte.concat();
+        send(odd().basic_raw(&format!("%6fdd:{every_byte}"))).expect(200);
+        send(odd().basic_raw("odd::odd%25+%2B%C3%A9/secret-0123456789")).expect(200);
+        for raw in [
+            secret,
+            ":odd%25 %2B%c3%a9/secret-0123456789%00",
+            "%3Aodd%2525%20%2B%C3%A9%2Fsecret-0123456789",
+            ":odd%25 +é/secret-0123456789",
+            ":odd%25+%2B%E9/secret-0123456789",
+            ":odd%25+%2B%C3/secret-0123456789",
+        ] {
+            is_not_authenticated(&send(odd().basic_raw(&format!("odd:{raw}"))));
+        }
+        // In the form it is encoded once, as all is.
+        let post = [("client_id", "odd"), ("client_secret", secret)];
+        is_not_authenticated(&odd().form(&[&form[..], &post].concat()).send());
     }
 
-    /// CA06, CA07: only the registered method counts.
+    /// CA06, CA07: only the registered method counts; a confidential client is never taken for a
+    /// public one, and a public one that sends a secret has none.
     fn only_the_registered_method_counts(server) {
         let token = ("token", "x");
         let (id, secret) = (("client_id", "post"), ("client_secret", "post-secret-0123456789"));
@@ -61,6 +83,24 @@ scenarios! { doors:
         is_not_authenticated(&ask(server).form(&[token, id, ("client_secret", "x")]).send());
         is_not_authenticated(&ask(server).basic("spa", "x").form(&[token]).send());
         is_not_authenticated(&ask(server).basic_raw("spa:").form(&[token]).send());
+        is_not_authenticated(&ask(server).basic_raw("web:").form(&[token]).send());
+        is_not_authenticated(&ask(server).basic_raw("web").form(&[token]).send());
+        is_not_authenticated(&ask(server).form(&[token, ("client_id", "web"), ("client_secret", "")]).send());
+
+        // So at the token endpoint, with what would be good.
+        let code = WEB.code(server, "openid");
+        let form = [
+            ("grant_type", "authorization_code"),
+            ("code", &*code),
+            ("redirect_uri", WEB.redirect_uri),
+            ("code_verifier", VERIFIER),
+        ];
+        let tokens = server.post("/oauth2/token");
+        is_not_authenticated(&tokens.form(&[&[("client_id", "web")], &form[..]].concat()).send());
+        let refresh = Tokens::of(&WEB.redeem(server, &code)).refresh;
+        let form = [("client_id", "web"), ("grant_type", "refresh_token"), ("refresh_token", &*refresh)];
+        is_not_authenticated(&server.post("/oauth2/token").form(&form).send());
+        WEB.refresh(server, &refresh).expect(200);
     }
 
     /// CA04, CA05, CA10.
@@ -72,11 +112,28 @@ scenarios! { doors:
         signed().form(&[token, ("client_id", "other")]).send().refused(400, "invalid_request");
         let twice = [token, ("client_id", "post"), secret, secret];
         ask(server).form(&twice).send().refused(400, "invalid_request");
-        let headers = signed().basic("web", "web-secret-0123456789").form(&[token]).send();
-        assert!(matches!(headers.status, 400 | 401), "{headers:?}");
+        for other in ["other-secret-0123456789", "web-secret-0123456789"] {
+            let other_client = signed().form(&[token, ("client_id", "other"), ("client_secret", other)]);
+            other_client.send().refused(400, "invalid_request");
+        }
+        signed().form(&[token, ("client_id", "spa")]).send().refused(400, "invalid_request");
+        for second in ["Basic d2ViOndlYi1zZWNyZXQtMDEyMzQ1Njc4OQ==", "Basic d2ViOng=", "Bearer x", "x"] {
+            let headers = signed().header("authorization", second).form(&[token]).send();
+            assert!(matches!(headers.status, 400 | 401), "{second}: {headers:?}");
+            let headers = ask(server).header("authorization", second);
+            let headers = headers.basic("web", "web-secret-0123456789").form(&[token]).send();
+            assert!(matches!(headers.status, 400 | 401), "{second}: {headers:?}");
+        }
+        // Two in one header are none, or two.
+        let basic = "Basic d2ViOndlYi1zZWNyZXQtMDEyMzQ1Njc4OQ==";
+        for both in [format!("{basic}, Bearer y"), format!("Bearer y, {basic}"), format!("{basic}, {basic}")] {
+            let answer = ask(server).header("authorization", &both).form(&[token]).send();
+            assert!(matches!(answer.status, 400 | 401), "{both}: {answer:?}");
+        }
     }
 
-    /// CA09, CA11, CA14, CA15: an unknown client and a wrong secret look the same.
+    /// CA09, CA11, CA14, CA15: an unknown client and a wrong secret look the same, and no name of a
+    /// client becomes a part of anything that is kept.
     fn whoever_fails_hears_the_same(server) {
         let token = ("token", "x");
         let wrong = ask(server).basic("web", "wrong-secret-0123456789").form(&[token]).send();
@@ -91,8 +148,14 @@ scenarios! { doors:
             ("web\0", "web-secret-0123456789"),
             ("../web", "x"),
             ("*", "x"),
+            ("{web}", "x"),
+            ("we?", "x"),
+            ("web:x", "x"),
             ("' OR 1=1 --", "x"),
             ("web\r\nx", "x"),
+            ("web\r\nDEL x\r\n", "x"),
+            ("wéb", "x"),
+            ("\u{1f941}", "x"),
             (&"w".repeat(4_000), "x"),
             ("web", &"x".repeat(4_000)),
         ] {
@@ -114,6 +177,18 @@ scenarios! { doors:
         is_not_authenticated(&ask(server).form(&assertion).send());
         let public = [&[("client_id", "spa")], &assertion[2..], &[token]].concat();
         is_not_authenticated(&ask(server).form(&public).send());
+        // Not even beside a good secret, nor one half of it alone.
+        for half in [&assertion[2..], &assertion[2..3], &assertion[3..]] {
+            let form = [&[token], half].concat();
+            let signed = ask(server).basic("web", "web-secret-0123456789").form(&form);
+            is_not_authenticated(&signed.send());
+        }
+        WEB.tokens(server, "openid");
+        let keys = server.redis.as_ref().unwrap().command(&["KEYS", "*"]);
+        assert!(keys.lines().count() > 2, "{keys}");
+        for part in ["1=1", "../web", "{web}", "wwww", "DEL x", "wéb", "we?", "WEB"] {
+            assert!(!keys.contains(part), "{part} is in {keys}");
+        }
     }
 
     /// CA16: a changed secret is good at once, and the one before soon is not.
@@ -149,9 +224,66 @@ scenarios! { doors:
             let twice = server.post(path).basic("web", "web-secret-0123456789");
             let both = [&form[..], &[("client_secret", "web-secret-0123456789")]].concat();
             twice.form(&both).send().refused(400, "invalid_request");
-            let query = format!("{path}?client_secret=web-secret-0123456789");
-            let answer = WEB.sign(server.post(&query), &form).send();
-            answer.refused(400, "invalid_request");
+            // CA08: what stands in the query is not read, and it is said that it must not.
+            for query in [
+                "client_secret=web-secret-0123456789",
+                "client_id=web&client_secret=web-secret-0123456789",
+                "client_secret=",
+            ] {
+                let target = format!("{path}?{query}");
+                for request in [
+                    WEB.sign(server.post(&target), &form),
+                    server.post(&target).form(&form),
+                    server.post(&target).form(&[&form[..], &[("client_id", "web")]].concat()),
+                ] {
+                    request.send().refused(400, "invalid_request");
+                }
+            }
         }
     }
+}
+
+/// CA13: of a thousand wrong secrets in a row a hundred are looked at, for each client and network;
+/// the client itself is let in from elsewhere, and so is another client from there.
+#[test]
+fn guessing_a_secret_is_throttled_for_client_and_network() {
+    let trusting = |edge: &mut EdgeSettings| edge.set("CADENCE_TRUST_CF_CONNECTING_IP", "true");
+    let server = Server::start_tuned(|_| (), trusting);
+    let _log = server.log_on_failure();
+    let at_the_origin = |address: &str, secret: &str| {
+        let request = Request::new("POST", format!("{}/oauth2/revoke", server.origin.url()));
+        forge::from_address(request.basic("web", secret).form(&[("token", "x")]), address).send()
+    };
+    let at_the_edge = |address: &str, secret: &str| {
+        let request = ask(&server).basic("web", secret).form(&[("token", "x")]);
+        request.header("cf-connecting-ip", address).send()
+    };
+    let (good, wrong) = ("web-secret-0123456789", "wrong-secret-0123456789");
+    // IPv6: each guess from another address of the same /64.
+    for (of_guess, send) in [
+        (
+            &(|_| "192.0.2.7".to_owned()) as &dyn Fn(usize) -> String,
+            &at_the_edge as &dyn Fn(&str, &str) -> Answer,
+        ),
+        (&|guess| format!("2001:db8:0:7:{guess:x}::1"), &at_the_edge),
+        (&|_| "198.51.100.7".to_owned(), &at_the_origin),
+        (&|guess| format!("2001:db8:0:8::{guess:x}"), &at_the_origin),
+    ] {
+        send(&of_guess(0), good).expect(200);
+        let told: Vec<Answer> = (0..1_000).map(|guess| send(&of_guess(guess), wrong)).collect();
+        let (looked_at, throttled) = told.split_at(100);
+        looked_at.iter().for_each(is_not_authenticated);
+        for answer in throttled {
+            answer.refused(429, "temporarily_unavailable");
+            let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+            assert!((1..=900).contains(&wait), "{answer:?}");
+        }
+        // Who guesses is not told that he has guessed right.
+        assert_eq!(send(&of_guess(1_000), good).status, 429);
+        for elsewhere in ["203.0.113.9", "2001:db8:0:9::1"] {
+            send(elsewhere, good).expect(200);
+        }
+    }
+    let other = ask(&server).basic("other", "other-secret-0123456789").form(&[("token", "x")]);
+    other.header("cf-connecting-ip", "192.0.2.7").send().expect(200);
 }

@@ -1,12 +1,25 @@
 //! The authorization code grant: RFC 6749 §4.1.3, RFC 7636 §4.5 and §4.6.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::Digest as _;
+
+use crate::forge;
+use crate::http::Request;
 use crate::oauth::{
-    self, LENIENT, OTHER, SPA, Tokens, VERIFIER, WEB, grant_is_dead, is_alive, is_dead, jwt_part,
+    self, App, LENIENT, NATIVE, OTHER, SPA, Tokens, VERIFIER, WEB, grant_is_dead, is_alive,
+    is_dead, jwt_part,
 };
-use crate::server::{Server, until};
+use crate::server::{Server, now, until};
+
+/// A verifier with its challenge (RFC 7636 §4.2).
+fn pkce(verifier: &str) -> (String, String) {
+    let digest = sha2::Sha256::digest(verifier.as_bytes());
+    (verifier.to_owned(), URL_SAFE_NO_PAD.encode(digest))
+}
 
 scenarios! { everywhere:
-    /// HT15, JW20, JW21.
+    /// PK01 (with the pair of RFC 7636 Appendix B), HT15, JW20, JW21.
     fn a_code_becomes_the_tokens_that_were_asked_for(server) {
         let tokens = WEB.tokens(server, "openid profile");
         assert_eq!(tokens.json["scope"], "openid profile");
@@ -44,9 +57,15 @@ scenarios! { everywhere:
 }
 
 scenarios! { doors:
-    /// PK09, PK10, PK14, PK16: a wrong verifier gets nothing, and burns nothing.
+    /// PK09, PK10, PK14, PK16, PK17: a wrong verifier gets nothing, burns nothing, ends nothing.
     fn a_wrong_verifier_gets_nothing(server) {
         let code = WEB.code(server, "openid");
+        // PK17: of another transaction of the same user at the same client.
+        let (verifier, challenge) = pkce("another-transaction-0123456789-0123456789-01");
+        let request = WEB.authorization("openid").with("code_challenge", &challenge);
+        let answer = server.alice().authorize(&request.query());
+        let others_code = answer.redirects_to(WEB.redirect_uri)["code"].clone();
+        WEB.redeem(server, &others_code).refused(400, "invalid_grant");
         let redeem = |verifier: &[(&str, &str)]| {
             let form = [
                 ("grant_type", "authorization_code"),
@@ -60,7 +79,9 @@ scenarios! { doors:
         for verifier in [
             "wrong-but-well-formed-verifier-0123456789-0",
             oauth::CHALLENGE,
+            &verifier,
             &VERIFIER[1..],
+            &format!("{VERIFIER} "),
             &"v".repeat(129),
             &format!("{}+", &VERIFIER[1..]),
             &format!("{}%", &VERIFIER[1..]),
@@ -70,29 +91,58 @@ scenarios! { doors:
         }
         redeem(&[("code_verifier", VERIFIER), ("code_verifier", VERIFIER)])
             .refused(400, "invalid_request");
-        redeem(&[("code_verifier", VERIFIER)]).expect(200);
+        let tokens = Tokens::of(&redeem(&[("code_verifier", VERIFIER)]));
+        // Who does not know the verifier is no replay of who does.
+        for _ in 0..5 {
+            redeem(&[("code_verifier", &verifier)]).refused(400, "invalid_grant");
+            redeem(&[]).refused(400, "invalid_grant");
+        }
+        is_alive(server, &tokens.access);
+        WEB.refresh(server, &tokens.refresh).expect(200);
     }
 
     /// PK15: 43 to 128 characters.
     fn verifiers_of_every_length_are_good(server) {
-        use base64::Engine as _;
-        use sha2::Digest as _;
-        let longest = "~Az09-._".repeat(16);
-        let digest = sha2::Sha256::digest(longest.as_bytes());
-        let challenge = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(digest);
-        let request = WEB.authorization("openid").with("code_challenge", &challenge);
-        let answer = server.alice().authorize(&request.query());
-        let code = &answer.redirects_to(WEB.redirect_uri)["code"];
-        let form = [
-            ("grant_type", "authorization_code"),
-            ("code", code),
-            ("redirect_uri", WEB.redirect_uri),
-            ("code_verifier", &longest),
-        ];
-        WEB.sign(server.post("/oauth2/token"), &form).send().expect(200);
+        for verifier in ["~Az09-._".repeat(16), "~Az09-._".repeat(8), "a-._~".repeat(9)[..43].to_owned()] {
+            let (verifier, challenge) = pkce(&verifier);
+            let request = WEB.authorization("openid").with("code_challenge", &challenge);
+            let answer = server.alice().authorize(&request.query());
+            let code = &answer.redirects_to(WEB.redirect_uri)["code"];
+            let form = [
+                ("grant_type", "authorization_code"),
+                ("code", code),
+                ("redirect_uri", WEB.redirect_uri),
+                ("code_verifier", &verifier),
+            ];
+            WEB.sign(server.post("/oauth2/token"), &form).send().expect(200);
+        }
     }
 
-    /// PK11: a verifier for a code without a challenge is a downgrade, and nobody's business.
+    /// PK18: what the edge has let pass, the origin looks at again.
+    fn the_origin_believes_no_edge_about_pkce(server) {
+        let request = SPA.authorization("openid").without("code_challenge");
+        for request in [request.clone(), request.without("code_challenge_method")] {
+            let url = format!("{}/oauth2/authorize?{}", server.origin.url(), request.query());
+            let answer = forge::from_address(Request::new("GET", url), "192.0.2.1").send();
+            let told = answer.redirects_to(SPA.redirect_uri);
+            assert_eq!(told["error"], "invalid_request", "{answer:?}");
+        }
+        let code = SPA.code(server, "openid");
+        for verifier in [&[][..], &[("code_verifier", oauth::CHALLENGE)]] {
+            let form = [
+                ("grant_type", "authorization_code"),
+                ("client_id", SPA.id),
+                ("redirect_uri", SPA.redirect_uri),
+                ("code", &code),
+            ];
+            let request = Request::new("POST", format!("{}/oauth2/token", server.origin.url()));
+            let request = request.form(&[&form[..], verifier].concat());
+            forge::from_address(request, "192.0.2.1").send().refused(400, "invalid_grant");
+        }
+        SPA.redeem(server, &code).expect(200);
+    }
+
+    /// PK11, PK12: a verifier for a code without a challenge is a downgrade, and nobody's business.
     fn a_code_without_a_challenge_takes_no_verifier(server) {
         let request = LENIENT
             .authorization("openid")
@@ -140,6 +190,20 @@ scenarios! { doors:
         }
         is_alive(server, &tokens.access);
         WEB.refresh(server, &tokens.refresh).expect(200);
+
+        // And back: a public client's code is no confidential client's, with its secret or without.
+        let code = SPA.code(server, "openid");
+        let form = [
+            ("grant_type", "authorization_code"),
+            ("code", &*code),
+            ("redirect_uri", SPA.redirect_uri),
+            ("code_verifier", VERIFIER),
+        ];
+        WEB.sign(server.post("/oauth2/token"), &form).send().refused(400, "invalid_grant");
+        let unsigned = [&[("client_id", "web")], &form[..]].concat();
+        server.post("/oauth2/token").form(&unsigned).send().refused(401, "invalid_client");
+        NATIVE.sign(server.post("/oauth2/token"), &form).send().refused(400, "invalid_grant");
+        SPA.redeem(server, &code).expect(200);
     }
 
     /// CD07.
@@ -151,6 +215,8 @@ scenarios! { doors:
             WEB.sign(server.post("/oauth2/token"), &[&form, uri].concat()).send()
         };
         redeem(&[]).refused(400, "invalid_grant");
+        redeem(&[("redirect_uri", "")]).refused(400, "invalid_grant");
+        redeem(&[("redirect_uri", "https://evil.example/cb")]).refused(400, "invalid_grant");
         redeem(&[("redirect_uri", "https://app.example/other")]).refused(400, "invalid_grant");
         redeem(&[("redirect_uri", "https://app.example/cb/")]).refused(400, "invalid_grant");
         redeem(&[("redirect_uri", &format!("https://app.example/{}", "x".repeat(2_000)))])
@@ -158,7 +224,7 @@ scenarios! { doors:
         redeem(&[("redirect_uri", WEB.redirect_uri)]).expect(200);
     }
 
-    /// CD11.
+    /// CD11, CD12.
     fn what_is_no_code_is_an_invalid_grant(server) {
         let code = WEB.code(server, "openid");
         let mut other_version = code.clone();
@@ -173,6 +239,9 @@ scenarios! { doors:
             &"A".repeat(40_000),
             &format!("{code}A"),
             &format!(" {code}"),
+            &format!("{code}="),
+            "../../etc/passwd",
+            "*",
             &code[..code.len() - 1],
             &other_version,
             &other_tag,
@@ -180,13 +249,62 @@ scenarios! { doors:
             WEB.redeem(server, bad).refused(400, "invalid_grant");
         }
         WEB.redeem(server, "").refused(400, "invalid_request");
+        WEB.redeem(server, "a\0b").refused(400, "invalid_request");
+        WEB.redeem(server, &"A".repeat(64 * 1024)).refused(413, "invalid_request");
         let array = [("grant_type", "authorization_code"), ("code[]", &*code)];
         let answer = WEB.sign(server.post("/oauth2/token"), &array).send();
         answer.refused(400, "invalid_request");
-        // CD12: a code opens nothing.
-        let answer = server.get("/oauth2/userinfo").bearer(&code).send();
-        answer.refused(401, "invalid_token");
+        // CD12: nothing but an access token opens anything, and nothing but a refresh token refreshes.
+        is_dead(server, &code);
+        WEB.refresh(server, &code).refused(400, "invalid_grant");
+        let tokens = Tokens::of(&WEB.redeem(server, &code));
+        let claims = jwt_part(&tokens.access, 1);
+        let jti = claims["jti"].as_str().unwrap();
+        for other in [&*tokens.refresh, &tokens.id, jti, claims["sub"].as_str().unwrap()] {
+            is_dead(server, other);
+            WEB.redeem(server, other).refused(400, "invalid_grant");
+        }
+        for other in [&*tokens.access, &tokens.id, jti] {
+            WEB.refresh(server, other).refused(400, "invalid_grant");
+        }
+        is_alive(server, &tokens.access);
+    }
+
+    /// CD14, CD15: a good code is no grant by itself.
+    fn a_code_needs_its_own_grant(server) {
+        let code = WEB.code(server, "openid");
+        let form = [
+            ("code", &*code),
+            ("redirect_uri", WEB.redirect_uri),
+            ("code_verifier", VERIFIER),
+        ];
+        let send = |grant_type: &[(&str, &str)]| {
+            WEB.sign(server.post("/oauth2/token"), &[grant_type, &form].concat()).send()
+        };
+        send(&[]).refused(400, "invalid_request");
+        send(&[("grant_type", "")]).refused(400, "invalid_request");
+        for unknown in [
+            "implicit",
+            "client_credentials",
+            "urn:ietf:params:oauth:grant-type:device_code",
+            "Authorization_Code",
+            "authorization_code ",
+            "code",
+        ] {
+            send(&[("grant_type", unknown)]).refused(400, "unsupported_grant_type");
+        }
+        send(&[("grant_type", "refresh_token")]).refused(400, "invalid_request");
+        send(&[("grant_type", "password")]).refused(400, "invalid_request");
         WEB.redeem(server, &code).expect(200);
+
+        // A code that proves itself to be of a client that may have none.
+        let codeless = App {
+            id: "codeless",
+            secret: Some("codeless-secret-0123456789"),
+            redirect_uri: "https://codeless.example/cb",
+        };
+        let code = forge::code(now(), codeless.id, codeless.redirect_uri, oauth::CHALLENGE);
+        codeless.redeem(server, &code).refused(400, "unauthorized_client");
     }
 
     /// CD18: the scope is the one that was consented to.
@@ -197,10 +315,12 @@ scenarios! { doors:
             ("code", &*code),
             ("redirect_uri", WEB.redirect_uri),
             ("code_verifier", VERIFIER),
-            ("scope", "openid profile email"),
+            ("scope", "openid profile email admin"),
         ];
         let answer = WEB.sign(server.post("/oauth2/token"), &form).send().expect(200);
         assert_eq!(answer.json()["scope"], "openid");
+        let access = jwt_part(answer.json()["access_token"].as_str().unwrap(), 1);
+        assert_eq!(access["scope"], "openid");
     }
 
     /// CD13: between authorization and exchange things may change.

@@ -1,7 +1,7 @@
 //! Consent: the page, its JSON, and the decision.
 
-use crate::browser::{Browser, Form, text};
-use crate::oauth::{NATIVE, Tokens, come_back};
+use crate::browser::{Browser, Form, has, text};
+use crate::oauth::{App, NATIVE, Tokens, come_back};
 use crate::server::Server;
 
 const CONSENT: &str = "/oauth2/consent/decision";
@@ -54,6 +54,9 @@ scenarios! { doors:
             alice.unsent(&form()).header("origin", "https://evil.example"),
             alice.unsent(&form()).header("origin", "null").header("sec-fetch-site", "cross-site"),
             alice.unsent(&form()).header("origin", origin).header("sec-fetch-site", "cross-site"),
+            alice.unsent(&form()).header("origin", origin).header("sec-fetch-site", "same-site"),
+            alice.unsent(&form()).header("sec-fetch-site", "cross-site"),
+            alice.unsent(&form()).header("origin", &format!("{origin}.evil.example")),
         ] {
             alice.clone().send(request).is_page(403);
         }
@@ -65,6 +68,24 @@ scenarios! { doors:
         alice.clone().submit(&form().without("decision")).is_page(400);
         server.get("/oauth2/consent?tx=AAAAAAAAAAAAAAAA").send().is_page(400);
         server.get("/oauth2/consent").send().is_page(400);
+        // The request that was shown, altered in the browser's own cookie.
+        let mut tampered = alice.clone();
+        for (name, value) in tampered.cookies_mut() {
+            let middle = value.len() / 2;
+            if name.contains("tx_") {
+                let other = if value[middle..].starts_with('A') { "B" } else { "A" };
+                value.replace_range(middle..=middle, other);
+            }
+        }
+        tampered.submit(&form()).is_page(400);
+        let json = server.post(CONSENT).body("application/json", r#"{"decision":"approve"}"#);
+        assert!(matches!(alice.clone().send(json).status, 400 | 403 | 415));
+        // The form of another request of hers: what is decided is what its own cookie says.
+        let mut narrow = server.alice();
+        let other = server.new_client("decided");
+        let page_of_other = narrow.authorize(&other.authorization("openid").query()).expect(200);
+        let foreign = form().with("tx", Form::of(&page_of_other).field("tx"));
+        assert!(narrow.submit(&foreign).is_html());
 
         // Somebody else's session with Alice's form: what they saw is not what she saw.
         let (mut bob, _) = crate::oauth::sign_in(
@@ -79,13 +100,26 @@ scenarios! { doors:
         bob.cookies_mut().push(stolen.unwrap().clone());
         bob.submit(&form()).is_page(403);
 
+        // None of it was a consent.
+        let silent = app.authorization("openid").with("prompt", "none");
+        let told = come_back(&server.alice().authorize(&silent.query()), &app);
+        assert_eq!(told["error"], "consent_required");
+
         // AZ37: hidden fields beside the form's own count for nothing.
         let wide = form()
             .with("scope", "openid profile email")
             .with("client_id", "web")
-            .with("redirect_uri", "https://evil.example/cb");
+            .with("redirect_uri", "https://evil.example/cb")
+            .with("response_type", "token")
+            .with("response_mode", "fragment")
+            .with("code_challenge", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")
+            .with("state", "other")
+            .with("sub", "somebody-else")
+            .with("user_id", "somebody-else");
         let answer = alice.submit(&wide);
-        let code = come_back(&answer, &app)["code"].clone();
+        let told = come_back(&answer, &app);
+        assert_eq!(told["state"], "st-&=+%");
+        let code = told["code"].clone();
         assert_eq!(Tokens::of(&app.redeem(server, &code)).json["scope"], "openid");
         // AZ35: a decision counts once.
         assert!(alice.submit(&form()).is_html());
@@ -111,14 +145,30 @@ scenarios! { doors:
 
     /// AZ40, RFC 8252 §8.6: a redirect URI that other programs can claim is always asked about.
     fn a_native_client_is_asked_about_every_time(server) {
-        for _ in 0..2 {
-            let mut alice = server.alice();
-            let page = alice.authorize(&NATIVE.authorization("openid").query()).expect(200);
-            let answer = alice.decide(&page, "approve");
-            assert!(come_back(&answer, &NATIVE).contains_key("code"));
+        for redirect_uri in ["http://127.0.0.1:49152/cb", "http://[::1]:5/cb", "com.example.app:/cb"] {
+            let app = App { redirect_uri, ..NATIVE };
+            for _ in 0..2 {
+                let mut alice = server.alice();
+                let page = alice.authorize(&app.authorization("openid").query()).expect(200);
+                let answer = alice.decide(&page, "approve");
+                assert!(come_back(&answer, &app).contains_key("code"));
+            }
+            let silent = app.authorization("openid").with("prompt", "none");
+            let answer = server.alice().authorize(&silent.query());
+            assert_eq!(come_back(&answer, &app)["error"], "consent_required");
         }
-        let silent = NATIVE.authorization("openid").with("prompt", "none");
-        let answer = server.alice().authorize(&silent.query());
-        assert_eq!(come_back(&answer, &NATIVE)["error"], "consent_required");
+    }
+
+    /// AZ31, AZ32: the page is in no frame, tells nobody where it is, and loads nothing.
+    fn the_page_loads_nothing_from_anywhere(server) {
+        let app = server.new_client("shown");
+        let page = server.alice().authorize(&app.authorization("openid").query()).expect(200);
+        assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
+        assert_eq!(page.header("x-frame-options"), Some("DENY"));
+        let policy = page.header("content-security-policy").unwrap();
+        assert!(policy.contains("frame-ancestors 'none'") && policy.contains("default-src 'none'"));
+        for loads in ["[src]", "link", "iframe", "object", "embed", "[style]", "meta[http-equiv]"] {
+            assert!(!has(&page, loads), "{loads}: {page:?}");
+        }
     }
 }

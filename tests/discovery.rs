@@ -31,6 +31,7 @@ scenarios! { everywhere:
         }
         assert_eq!(document["response_types_supported"], serde_json::json!(["code"]));
         assert_eq!(document["code_challenge_methods_supported"], serde_json::json!(["S256"]));
+        assert_eq!(document["response_modes_supported"], serde_json::json!(["query"]));
         assert_eq!(document["authorization_response_iss_parameter_supported"], true);
         let grants: BTreeSet<_> =
             document["grant_types_supported"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();

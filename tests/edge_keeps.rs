@@ -189,27 +189,6 @@ fn a_rotation_of_keys_refuses_nobody() {
     server.get("/oauth2/userinfo").bearer(&tokens.access).send().expect(200);
 }
 
-/// CD02: a code that is presented again after its life gets nothing, from the edge alone; and what
-/// it began is revoked all the same.
-#[test]
-fn a_replay_after_the_codes_life_revokes_what_it_began() {
-    let server = Server::start_edge();
-    let _log = server.log_on_failure();
-    let code = WEB.code(&server, "openid");
-    let tokens = Tokens::of(&WEB.redeem(&server, &code));
-    let unused = WEB.code(&server, "openid");
-    std::thread::sleep(Duration::from_secs(61));
-    server.get("/oauth2/userinfo").bearer(&tokens.access).send().expect(200);
-    let before = server.asked_of_origin();
-    WEB.redeem(&server, &unused).refused(400, "invalid_grant");
-    WEB.redeem(&server, &code).refused(400, "invalid_grant");
-    assert_eq!(server.asked_of_origin(), before);
-    until("the grant is revoked", || {
-        server.get("/oauth2/userinfo").bearer(&tokens.access).send().status == 401
-    });
-    WEB.refresh(&server, &tokens.refresh).refused(400, "invalid_grant");
-}
-
 /// What one request of the mixed load was, and what may come of it while the origin is away.
 struct Load<'s> {
     server: &'s Server,

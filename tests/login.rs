@@ -12,8 +12,16 @@ scenarios! { everywhere:
         assert!(text(&page, "h1").contains("Web App"), "the page says where one signs in");
         let before = browser.cookies().to_vec();
         assert_eq!(before.len(), 1, "the transaction alone: {before:?}");
-        let answer = browser.log_in(&page, ALICE, ALICES_PASSWORD);
-        let answer = if answer.is_html() { browser.decide(&answer, "approve") } else { answer };
+        let form = Form::of(&page).with("username", ALICE).with("password", ALICES_PASSWORD);
+        // RFC 9700 §4.12: what follows is a GET, without the password.
+        let answer = browser.submit(&form).expect(303);
+        let answer = browser.follow(answer);
+        let answer = if answer.is_html() {
+            let form = Form::of(&answer).with("decision", "approve");
+            browser.submit(&form).expect(303)
+        } else {
+            answer
+        };
         assert!(answer.redirects_to(WEB.redirect_uri).contains_key("code"));
         let after = browser.cookies();
         assert_eq!(after.len(), 1, "the session alone: {after:?}");
@@ -107,9 +115,43 @@ scenarios! { doors:
         let after = jwt_part(&tokens.id, 1)["auth_time"].as_u64().unwrap();
         assert!(after > before, "{after} > {before}");
         assert_ne!(old_session.cookies(), browser.cookies(), "AZ44: a new login, a new session");
+        let page = old_session.clone().authorize(&WEB.authorization("openid").query());
+        assert_eq!(Form::of(&page.expect(200)).action, "/oauth2/login", "AZ44: the old one is over");
+        // AZ24: a login that was asked for by its age counts, and its time is told.
+        until("a second has passed", || now() > after + 1);
+        let request = WEB.authorization("openid").with("max_age", "1");
+        let answer = browser.sign_in(&request.query(), ALICE, ALICES_PASSWORD);
+        let code = answer.redirects_to(WEB.redirect_uri)["code"].clone();
+        let tokens = Tokens::of(&WEB.redeem(server, &code));
+        assert!(jwt_part(&tokens.id, 1)["auth_time"].as_u64().unwrap() > after);
         let lenient = WEB.authorization("openid").with("max_age", "3600");
         let answer = browser.authorize(&lenient.query());
         assert!(answer.redirects_to(WEB.redirect_uri).contains_key("code"));
+    }
+
+    /// AZ44: a session that somebody else has put into the browser is not the one that begins.
+    fn a_planted_session_is_not_taken_over(server) {
+        let request = WEB.authorization("openid").with("prompt", "login");
+        let bob = ("bob@example.test", "bobs-horse-battery");
+        let (mut attacker, _) = sign_in(server, &request, bob.0, bob.1);
+        let planted = attacker.cookies()[0].clone();
+        // A login of this very second would count as the new one.
+        let second = now();
+        until("a second has passed", || now() > second + 1);
+        for value in [planted.1.as_str(), "chosen-by-somebody", &"A".repeat(43)] {
+            let mut victim = Browser::new(server);
+            victim.cookies_mut().push((planted.0.clone(), value.to_owned()));
+            let answer = victim.sign_in(&request.query(), ALICE, ALICES_PASSWORD);
+            assert!(answer.redirects_to(WEB.redirect_uri).contains_key("code"));
+            let session = victim.cookies().iter().find(|(name, _)| *name == planted.0).unwrap();
+            assert_ne!(session.1, value);
+            let mut fixed = Browser::new(server);
+            fixed.cookies_mut().push((planted.0.clone(), value.to_owned()));
+            let page = fixed.authorize(&WEB.authorization("openid").query()).expect(200);
+            assert_eq!(Form::of(&page).action, "/oauth2/login", "{value}");
+        }
+        let page = attacker.authorize(&WEB.authorization("openid").query()).expect(200);
+        assert_eq!(Form::of(&page).action, "/oauth2/login");
     }
 
     /// AZ35, AZ36: the form is bound to the browser that began.

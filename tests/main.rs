@@ -60,6 +60,7 @@ mod browser;
 mod client_authentication;
 mod code;
 mod code_entropy;
+mod code_life;
 mod code_races;
 mod command_line;
 mod consent;

@@ -210,7 +210,7 @@ const PIECES: [&str; 38] = [
     "\u{430}",
 ];
 
-/// SplitMix64: the same numbers for the same seed, everywhere.
+/// `SplitMix64`: the same numbers for the same seed, everywhere.
 struct Random(u64);
 
 impl Random {
