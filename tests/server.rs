@@ -87,6 +87,11 @@ impl Server {
         Self::start_whole(backing, front, EDGE_SECRET, log_all, |_| ())
     }
 
+    /// Starts what [`Server::embedded`] is, with more settings of the origin.
+    pub(crate) fn start_embedded_tuned(origin: impl FnOnce(&mut OriginSettings)) -> Self {
+        Self::start_whole(Backing::Embedded, Front::Edge, EDGE_SECRET, origin, |_| ())
+    }
+
     /// Starts an origin on the embedded store, for an edge that the test itself starts at `url`.
     pub(crate) fn start_behind(url: &str) -> Self {
         Self::start_behind_with(url, Backing::Embedded, |_| ())

@@ -134,7 +134,7 @@ impl App {
         };
         let second = config.edge_secret_second.as_ref();
         let key_seal = key_seal(secret);
-        let keys = KeyRing::load(&*directory, &key_seal, now).await?;
+        let keys = KeyRing::begin(&*directory, &key_seal, now).await?;
         Ok(Self {
             issuer: config.issuer.clone(),
             cookies: CookiePolicy::new(&config.issuer),
@@ -167,7 +167,7 @@ impl App {
     /// # Errors
     /// [`KeyError`]; the keys stay as they were.
     pub async fn reload_keys(&self, now: UnixTime) -> Result<(), KeyError> {
-        let keys = KeyRing::load(self.known.directory(), &self.key_seal, now).await?;
+        let keys = KeyRing::load(self.known.directory(), &self.key_seal).await?;
         if keys.jwks(now) != self.keys.load().jwks(now) {
             // A key may be gone, and with it every token that it had signed.
             self.verified.invalidate_all();

@@ -27,6 +27,8 @@ pub struct Config {
     pub redis: Option<RedisSettings>,
     /// `database_url`: the directory; without it a SQLite file in `data_dir`.
     pub database_url: Option<Secret>,
+    /// `migrate`: whether databases are brought to the newest schema when they are opened.
+    pub migrate: bool,
     /// `edge_secret`: shared with the edge; authenticates its requests, codes and refresh tokens.
     pub edge_secret: Option<Secret>,
     /// `edge_secret_second`: accepted beside `edge_secret` while that is being changed.
@@ -108,7 +110,7 @@ const DRAIN_SECONDS: u64 = 300;
 /// Where the world finds an origin that nothing was set for.
 const DEFAULT_LISTEN: &str = "127.0.0.1:8888";
 
-const NAMES: [&str; 20] = [
+const NAMES: [&str; 21] = [
     "issuer",
     "listen",
     "admin_listen",
@@ -121,6 +123,7 @@ const NAMES: [&str; 20] = [
     "redis_client_key_file",
     "redis_wait",
     "database_url",
+    "migrate",
     "edge_secret",
     "edge_secret_second",
     "require_edge",
@@ -155,6 +158,21 @@ const REDIS_SCHEMES: [&str; 8] = [
 
 /// Replicas that a primary is thought to have at most.
 const REPLICAS: u32 = 16;
+
+/// What the URL of a PostgreSQL database may say behind its `?`.
+const POSTGRES_PARAMETERS: [&str; 11] = [
+    "application_name",
+    "dbname",
+    "host",
+    "hostaddr",
+    "password",
+    "port",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "user",
+];
 
 impl Config {
     /// Reads `file` (or `cadence.toml`, if there is one) and the environment.
@@ -230,8 +248,10 @@ fn from_file(text: &str) -> Result<Values, BadSetting> {
     for (key, value) in table {
         let text = match value {
             toml::Value::String(text) => text,
-            toml::Value::Boolean(value) if key == "require_edge" => value.to_string(),
             toml::Value::Integer(value) if key == "drain_seconds" => value.to_string(),
+            toml::Value::Boolean(value) if ["require_edge", "migrate"].contains(&&*key) => {
+                value.to_string()
+            }
             toml::Value::Array(items) if key == "cors_origins" => items
                 .iter()
                 .map(|item| item.as_str().map(str::to_owned))
@@ -298,11 +318,7 @@ impl Settings {
         if edge_secret_second.is_some() && edge_secret.is_none() {
             return Err(self.bad("edge_secret_second", "is set, but edge_secret is not"));
         }
-        let require_edge = match self.text("require_edge") {
-            None | Some("false") => false,
-            Some("true") => true,
-            Some(_) => return Err(self.bad("require_edge", "takes true or false")),
-        };
+        let require_edge = self.switch("require_edge", false)?;
         if require_edge && edge_secret.is_none() {
             return Err(self.bad("require_edge", "is true, but edge_secret is not set"));
         }
@@ -312,10 +328,8 @@ impl Settings {
             }
         }
         let database_url = self.secret("database_url");
-        if database_url.as_ref().is_some_and(|url| {
-            url.0.strip_prefix("sqlite://").is_none_or(|path| path.is_empty() || path.contains('?'))
-        }) {
-            return Err(self.bad("database_url", "takes sqlite:// and a path, without options"));
+        if let Some(url) = &database_url {
+            self.check_database_url(&url.0)?;
         }
         let drain_takes = "takes a number of seconds, at most 300";
         let drain_seconds = self.parsed("drain_seconds", "5", drain_takes)?;
@@ -329,6 +343,7 @@ impl Settings {
             data_dir: PathBuf::from(self.text("data_dir").unwrap_or("cadence-data")),
             redis: self.redis()?,
             database_url,
+            migrate: self.switch("migrate", true)?,
             edge_secret,
             edge_secret_second,
             require_edge,
@@ -385,6 +400,37 @@ impl Settings {
         }))
     }
 
+    fn check_database_url(&self, url: &str) -> Result<(), BadSetting> {
+        if let Some(path) = url.strip_prefix("sqlite://") {
+            if path.is_empty() || path.contains('?') {
+                return Err(self.bad("database_url", "takes sqlite:// and a path, without options"));
+            }
+            return Ok(());
+        }
+        if !is_postgres(url) {
+            return Err(self.bad("database_url", "takes sqlite:// or postgres://"));
+        }
+        let query = url.split_once('?').map(|(_, query)| query).unwrap_or_default();
+        let names = query.split('&').map(|pair| pair.split('=').next().unwrap_or_default());
+        for name in names.filter(|name| !name.is_empty()) {
+            if !POSTGRES_PARAMETERS.contains(&name) {
+                let takes = POSTGRES_PARAMETERS.join(", ");
+                let what = format!("has a parameter that is none of {takes}");
+                return Err(self.bad("database_url", &what));
+            }
+        }
+        Ok(())
+    }
+
+    fn switch(&self, key: &str, default: bool) -> Result<bool, BadSetting> {
+        match self.text(key) {
+            None => Ok(default),
+            Some("true") => Ok(true),
+            Some("false") => Ok(false),
+            Some(_) => Err(self.bad(key, "takes true or false")),
+        }
+    }
+
     fn origins(&self) -> Result<Vec<WebOrigin>, BadSetting> {
         let text = self.text("cors_origins").unwrap_or_default();
         text.split(',')
@@ -418,6 +464,12 @@ impl Settings {
         let named = self.0.get(key).map_or(key, |(named, _)| named.as_str());
         BadSetting(format!("{named} {what}"))
     }
+}
+
+/// Tells whether a `database_url` leads to PostgreSQL.
+#[must_use]
+pub fn is_postgres(url: &str) -> bool {
+    has_scheme(url, &["postgres", "postgresql"])
 }
 
 fn has_scheme(url: &str, schemes: &[&str]) -> bool {
@@ -494,6 +546,20 @@ mod tests {
                 "",
                 "`drain_seconds` in cadence.toml takes a number of seconds, at most 300",
             ),
+            (
+                "",
+                "CADENCE_DATABASE_URL",
+                "mysql://x",
+                "CADENCE_DATABASE_URL takes sqlite:// or postgres://",
+            ),
+            (
+                "",
+                "CADENCE_DATABASE_URL",
+                "postgres://x/y?pasword=secret",
+                "CADENCE_DATABASE_URL has a parameter that is none of application_name, dbname, host, \
+                 hostaddr, password, port, sslcert, sslkey, sslmode, sslrootcert, user",
+            ),
+            ("", "CADENCE_MIGRATE", "no", "CADENCE_MIGRATE takes true or false"),
             ("", "CADENCE_LOG_FORMAT", "xml", "CADENCE_LOG_FORMAT takes text or json"),
             (
                 "",

@@ -7,6 +7,8 @@
     reason = "a promise is what the function's name says, and it panics when it is broken"
 )]
 pub mod contract;
+pub mod postgres;
+mod rows;
 pub mod sqlite;
 
 use async_trait::async_trait;
@@ -112,8 +114,13 @@ pub trait Directory: Send + Sync {
     /// Lists all clients by `client_id`.
     async fn list_clients(&self) -> Result<Vec<ClientRecord>, DirectoryError>;
 
-    /// Registers a client or replaces what is registered.
-    async fn put_client(&self, client: &ClientRecord) -> Result<(), DirectoryError>;
+    /// Registers a client, or replaces what was found of it; refuses (returns `false`) when that is
+    /// no longer what is registered, because somebody else has changed it.
+    async fn change_client(
+        &self,
+        found: Option<&ClientRecord>,
+        client: &ClientRecord,
+    ) -> Result<bool, DirectoryError>;
 
     /// Finds a user by `sub`.
     async fn find_user(&self, id: &UserId) -> Result<Option<UserRecord>, DirectoryError>;
@@ -124,11 +131,16 @@ pub trait Directory: Send + Sync {
     /// Lists all users by username.
     async fn list_users(&self) -> Result<Vec<UserRecord>, DirectoryError>;
 
-    /// Registers a user or replaces what is known of the one with this `user_id`.
+    /// Registers a user, or replaces what was found of the one with this `user_id`; refuses (returns
+    /// `false`) when that is no longer what is known, because somebody else has changed it.
     ///
     /// # Errors
     /// Also when another user has the username.
-    async fn put_user(&self, user: &UserRecord) -> Result<(), DirectoryError>;
+    async fn change_user(
+        &self,
+        found: Option<&UserRecord>,
+        user: &UserRecord,
+    ) -> Result<bool, DirectoryError>;
 
     /// Makes every login of a user before `valid_from` worth nothing. The moment only ever moves on.
     async fn end_logins(&self, user: &UserId, valid_from: UnixTime) -> Result<(), DirectoryError>;
@@ -170,6 +182,22 @@ pub trait Directory: Send + Sync {
 
     /// Asks whether the directory answers.
     async fn ping(&self) -> Result<(), DirectoryError>;
+
+    /// Registers a client, whatever is there.
+    #[cfg(test)]
+    async fn put_client(&self, client: &ClientRecord) -> Result<(), DirectoryError> {
+        let found = self.find_client(&client.client.client_id).await?;
+        assert!(self.change_client(found.as_ref(), client).await?, "nobody else changes it");
+        Ok(())
+    }
+
+    /// Registers a user, whatever is there.
+    #[cfg(test)]
+    async fn put_user(&self, user: &UserRecord) -> Result<(), DirectoryError> {
+        let found = self.find_user(&user.user_id).await?;
+        assert!(self.change_user(found.as_ref(), user).await?, "nobody else changes them");
+        Ok(())
+    }
 }
 
 /// Brings what somebody typed as a username into the one form that is stored, compared and

@@ -106,24 +106,38 @@ impl fmt::Display for SigningFailed {
 impl std::error::Error for SigningFailed {}
 
 impl KeyRing {
-    /// Reads all keys. In an empty directory, makes the first ones, one per algorithm.
+    /// Reads all keys; in an empty directory, makes the first ones before, one per algorithm.
     ///
     /// # Errors
     /// [`KeyError`].
-    pub async fn load(
+    pub async fn begin(
         directory: &dyn Directory,
         seal: &SealKey,
         now: UnixTime,
     ) -> Result<Self, KeyError> {
-        let mut records = directory.list_keys().await?;
-        if records.is_empty() {
+        if directory.list_keys().await?.is_empty() {
             let first = Alg::ALL
                 .into_iter()
                 .map(|alg| generate(alg, seal, now, now))
                 .collect::<Result<Vec<_>, _>>()?;
             // When another origin was faster, its keys are there now and these are not.
-            directory.change_keys(&[], &first, &[], &[]).await?;
-            records = directory.list_keys().await?;
+            if directory.change_keys(&[], &first, &[], &[]).await? {
+                tracing::info!("the directory had no signing keys: the first ones were made");
+            }
+        }
+        Self::load(directory, seal).await
+    }
+
+    /// Reads all keys.
+    ///
+    /// Does NOT make any: a directory that has lost its keys must not change the issuer's under way.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub async fn load(directory: &dyn Directory, seal: &SealKey) -> Result<Self, KeyError> {
+        let records = directory.list_keys().await?;
+        if records.is_empty() {
+            return Err(KeyError::Engine("the directory has no signing keys"));
         }
         let keys = records.iter().map(|record| open(record, seal)).collect::<Result<_, _>>()?;
         Ok(Self { keys })
@@ -195,7 +209,8 @@ pub const SIGNS_IN: u64 = JWKS_FRESH_IN + CLOCK_SKEW;
 /// Does NOT refuse an earlier `signs_at`, which an emergency may want.
 ///
 /// # Errors
-/// [`KeyError`]; also when somebody else has changed the keys meanwhile.
+/// [`KeyError`]; also when somebody else has changed the keys meanwhile, and when `seal` does not open
+/// those that are there: no server could read the new ones.
 pub async fn rotate(
     directory: &dyn Directory,
     seal: &SealKey,
@@ -204,6 +219,7 @@ pub async fn rotate(
     now: UnixTime,
 ) -> Result<Vec<KeyRecord>, KeyError> {
     let records = directory.list_keys().await?;
+    records.iter().try_for_each(|record| open(record, seal).map(drop))?;
     // Later than every key before it, also when two rotations follow at once or a clock went back.
     let latest = records.iter().map(|key| key.signs_at.plus(1)).max().unwrap_or_default();
     let signs_at = signs_at.max(latest);
@@ -386,11 +402,11 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let directory = Sqlite::open(&folder.path().join("directory.db")).await.unwrap();
         let seal = SealKey::derive(b"a secret of the tests", "keys");
-        KeyRing::load(&directory, &seal, NOW).await.unwrap();
+        KeyRing::begin(&directory, &seal, NOW).await.unwrap();
         for now in rotated_at {
             rotate(&directory, &seal, &Alg::ALL, now.plus(SIGNS_IN), *now).await.unwrap();
         }
-        let ring = KeyRing::load(&directory, &seal, then).await.unwrap();
+        let ring = KeyRing::load(&directory, &seal).await.unwrap();
         for alg in Alg::ALL {
             let token = ring.sign(alg, Typ::IdToken, &serde_json::json!({}), then).unwrap();
             assert!(ring.verify::<Nothing>(&token, Typ::IdToken, then).is_ok(), "{alg}");
@@ -417,10 +433,10 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let directory = Sqlite::open(&folder.path().join("directory.db")).await.unwrap();
         let seal = SealKey::derive(b"a secret of the tests", "keys");
-        KeyRing::load(&directory, &seal, NOW).await.unwrap();
+        KeyRing::begin(&directory, &seal, NOW).await.unwrap();
         let added =
             rotate(&directory, &seal, &[Alg::ES256], NOW.plus(SIGNS_IN), NOW).await.unwrap();
-        let ring = KeyRing::load(&directory, &seal, NOW).await.unwrap();
+        let ring = KeyRing::load(&directory, &seal).await.unwrap();
         assert!(ring.jwks(NOW).has(&added[0].kid));
         let token = ring.sign(Alg::ES256, Typ::IdToken, &serde_json::json!({}), NOW).unwrap();
         let kid = UntrustedJwt::parse(&token, Typ::IdToken).unwrap().kid().to_owned();
@@ -436,10 +452,20 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let directory = Sqlite::open(&folder.path().join("directory.db")).await.unwrap();
         let seal = SealKey::derive(b"a secret of the tests", "keys");
-        KeyRing::load(&directory, &seal, NOW).await.unwrap();
+        KeyRing::begin(&directory, &seal, NOW).await.unwrap();
         let other = SealKey::derive(b"another secret", "keys");
-        let refused = KeyRing::load(&directory, &other, NOW).await;
+        let refused = KeyRing::begin(&directory, &other, NOW).await;
         assert!(matches!(refused, Err(KeyError::Sealed { .. })));
         assert_eq!(directory.list_keys().await.unwrap().len(), 3);
+    }
+
+    /// F20: keys that are gone while the server runs are not made anew.
+    #[tokio::test]
+    async fn keys_are_made_at_the_start_alone() {
+        let folder = TempDir::new().unwrap();
+        let directory = Sqlite::open(&folder.path().join("directory.db")).await.unwrap();
+        let seal = SealKey::derive(b"a secret of the tests", "keys");
+        assert!(matches!(KeyRing::load(&directory, &seal).await, Err(KeyError::Engine(_))));
+        assert_eq!(directory.list_keys().await.unwrap(), []);
     }
 }

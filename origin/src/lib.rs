@@ -21,6 +21,7 @@ pub mod known;
 pub mod login;
 pub mod logout;
 pub mod password;
+pub mod schema;
 pub mod seen_requests;
 pub mod server_secret;
 pub mod statuses;

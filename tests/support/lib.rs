@@ -1,4 +1,5 @@
-//! Real processes for tests, benchmarks and development: Redis, the origin, workerd.
+//! Real processes for tests, benchmarks and development: Redis, PostgreSQL, the origin,
+//! workerd.
 //!
 //! A process that is started here ends with whoever started it, however that ends.
 
@@ -8,6 +9,7 @@ mod balancer;
 mod certificates;
 mod edge;
 mod origin;
+mod postgres;
 mod process;
 mod redis;
 mod redis_cluster;
@@ -19,6 +21,7 @@ pub use balancer::Balancer;
 pub use certificates::{Authority, Certificate};
 pub use edge::{Edge, EdgeSettings, copy_folder};
 pub use origin::{Origin, OriginSettings};
+pub use postgres::{Frozen, Postgres, postgres_programs};
 pub use process::{Ending, Process, free_port, open_many_files, wait_until};
 pub use redis::{Redis, RedisOptions};
 pub use redis_cluster::RedisCluster;

@@ -39,6 +39,17 @@ impl OriginSettings {
         settings
     }
 
+    /// Runs another program in place of `cadence`.
+    pub fn run_by(&mut self, program: &Path) {
+        program.clone_into(&mut self.program);
+    }
+
+    /// Returns the port of 127.0.0.1 at which it will listen.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Sets a variable of the origin's environment.
     pub fn set(&mut self, name: &str, value: &str) {
         self.environment.retain(|(known, _)| known != name);

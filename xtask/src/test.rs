@@ -21,6 +21,7 @@ pub(crate) fn run_all(audit: Audit) -> Result<(), Failed> {
     tools::wasm_target()?;
     tools::npm_packages()?;
     tools::debian("redis-server", "redis-server")?;
+    tools::postgres()?;
     tools::debian("chromium", "chromium")?;
     step("format", || run(&mut cargo(&["fmt", "--all", "--check"])))?;
     step("clippy, native", || {

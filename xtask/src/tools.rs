@@ -69,7 +69,20 @@ pub(crate) fn npm_packages_in(folder: &Path) -> Result<(), Failed> {
 
 /// Finds a program, or installs the Debian package that brings it, where that is possible.
 pub(crate) fn debian(program: &str, package: &str) -> Result<(), Failed> {
-    if is_there(program) {
+    debian_package(program, package, || is_there(program))
+}
+
+/// Finds PostgreSQL, whose programs Debian keeps off the path, or installs it, where that is possible.
+pub(crate) fn postgres() -> Result<(), Failed> {
+    debian_package("initdb", "postgresql", || stack::postgres_programs().is_some())
+}
+
+fn debian_package(
+    program: &str,
+    package: &str,
+    is_there_now: impl Fn() -> bool,
+) -> Result<(), Failed> {
+    if is_there_now() {
         return Ok(());
     }
     let missing = || {
@@ -101,7 +114,7 @@ pub(crate) fn debian(program: &str, package: &str) -> Result<(), Failed> {
         apt(&["update"])?;
         apt(&["install", "--yes", "--no-install-recommends", package])
     })?;
-    if is_there(program) { Ok(()) } else { Err(missing()) }
+    if is_there_now() { Ok(()) } else { Err(missing()) }
 }
 
 /// Tells whether a program is on the path.

@@ -10,7 +10,7 @@ use shared::secret::Sha256Digest;
 use shared::token_request::Password;
 
 use super::output::Output;
-use super::{CommandError, client, directory, user};
+use super::{CHANGED_MEANWHILE, CommandError, client, directory, user};
 use crate::account;
 use crate::clock;
 use crate::config::Config;
@@ -27,6 +27,9 @@ pub struct Apply {
 
 /// Bytes that a client's secret has at least, but for development.
 const SECRET_LEN: usize = 24;
+
+/// How often an entry is tried again that somebody else has changed meanwhile.
+const ATTEMPTS: u32 = 5;
 
 /// What a file says.
 #[derive(Debug, Deserialize)]
@@ -47,7 +50,7 @@ enum Environment {
     Development,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct UserEntry {
     username: String,
@@ -96,10 +99,10 @@ impl Apply {
             .into());
         }
         for (client, secret) in clients {
-            rows.push(apply_client(&directory, client, secret).await?);
+            rows.push(apply_client(&*directory, client, secret).await?);
         }
         for entry in document.users {
-            rows.push(apply_user(&directory, entry).await?);
+            rows.push(apply_user(&*directory, entry).await?);
         }
         let columns = ["kind", "id", "change", "client_secret"];
         let secret_shown = rows.iter().any(|row| !row["client_secret"].is_null());
@@ -134,9 +137,23 @@ async fn apply_client(
     client: Client,
     secret: Option<String>,
 ) -> Result<Value, CommandError> {
+    let given = secret.map(|secret| Sha256Digest::of(secret.as_bytes()));
+    for _ in 0..ATTEMPTS {
+        if let Some(row) = try_client(directory, client.clone(), given).await? {
+            return Ok(row);
+        }
+    }
+    Err(CHANGED_MEANWHILE.into())
+}
+
+/// Returns nothing when somebody else was faster.
+async fn try_client(
+    directory: &dyn Directory,
+    client: Client,
+    given: Option<Sha256Digest>,
+) -> Result<Option<Value>, CommandError> {
     let id = client.client_id.clone();
     let existing = directory.find_client(&id).await?;
-    let given = secret.map(|secret| Sha256Digest::of(secret.as_bytes()));
     let kept = existing.as_ref().and_then(|record| record.secret_digest);
     let disabled_at = existing.as_ref().and_then(|record| record.disabled_at);
     let (record, made) = if client.is_public() {
@@ -148,14 +165,27 @@ async fn apply_client(
         (ClientRecord { disabled_at, ..record }, made)
     };
     let change = change(existing.as_ref(), &record);
-    if change != "unchanged" {
-        directory.put_client(&record).await?;
+    if change != "unchanged" && !directory.change_client(existing.as_ref(), &record).await? {
+        return Ok(None);
     }
-    Ok(json!({ "kind": "client", "id": id, "change": change, "client_secret": made }))
+    Ok(Some(json!({ "kind": "client", "id": id, "change": change, "client_secret": made })))
 }
 
 /// Registers a user; an existing one keeps the `sub`, and the password's hash if it fits.
 async fn apply_user(directory: &dyn Directory, entry: UserEntry) -> Result<Value, CommandError> {
+    for _ in 0..ATTEMPTS {
+        if let Some(row) = try_user(directory, entry.clone()).await? {
+            return Ok(row);
+        }
+    }
+    Err(CHANGED_MEANWHILE.into())
+}
+
+/// Returns nothing when somebody else was faster.
+async fn try_user(
+    directory: &dyn Directory,
+    entry: UserEntry,
+) -> Result<Option<Value>, CommandError> {
     let username = canonical_username(&entry.username);
     let existing = directory.find_username(&username).await?;
     let record = match &existing {
@@ -179,9 +209,18 @@ async fn apply_user(directory: &dyn Directory, entry: UserEntry) -> Result<Value
     };
     let change = change(existing.as_ref(), &record);
     if change != "unchanged" {
-        directory.put_user(&record).await?;
+        match directory.change_user(existing.as_ref(), &record).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(error) => {
+                // The username may be taken, by the same line of the same file.
+                let was_taken =
+                    existing.is_none() && directory.find_username(&username).await?.is_some();
+                return if was_taken { Ok(None) } else { Err(error.into()) };
+            }
+        }
     }
-    Ok(json!({ "kind": "user", "id": username, "change": change }))
+    Ok(Some(json!({ "kind": "user", "id": username, "change": change })))
 }
 
 fn change<T: PartialEq>(existing: Option<&T>, record: &T) -> &'static str {

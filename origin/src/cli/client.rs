@@ -9,9 +9,10 @@ use shared::jwk::Alg;
 use shared::redirect_uri::RedirectUri;
 use shared::scope::Scope;
 use shared::secret::{Sha256Digest, base64url};
+use shared::time::UnixTime;
 
 use super::output::Output;
-use super::{CommandError, directory};
+use super::{CHANGED_MEANWHILE, CommandError, directory};
 use crate::account;
 use crate::clock;
 use crate::config::Config;
@@ -117,11 +118,11 @@ impl Client {
             Self::Create(create) => {
                 let client = create.client()?;
                 account::check_not_reserved(&client.client_id)?;
-                if directory.find_client(&client.client_id).await?.is_some() {
-                    return Err(format!("the client {} exists", client.client_id).into());
-                }
+                let exists = format!("the client {} exists", client.client_id);
                 let (record, secret) = register(client);
-                directory.put_client(&record).await?;
+                if !directory.change_client(None, &record).await? {
+                    return Err(exists.into());
+                }
                 output.object(&shown(&record, secret.as_deref()));
             }
             Self::List => {
@@ -138,19 +139,16 @@ impl Client {
                 output.list(&rows, &columns);
             }
             Self::Show { client_id } => {
-                output.object(&shown(&find(&directory, &client_id).await?, None));
+                output.object(&shown(&find(&*directory, &client_id).await?, None));
             }
             Self::Disable { client_id } => {
-                let mut record = find(&directory, &client_id).await?;
-                record.disabled_at = record.disabled_at.or(Some(clock::now()));
-                directory.put_client(&record).await?;
-                output.object(&shown(&record, None));
+                let found = find(&*directory, &client_id).await?;
+                let disabled_at = found.disabled_at.or(Some(clock::now()));
+                change(&*directory, &found, disabled_at, output).await?;
             }
             Self::Enable { client_id } => {
-                let mut record = find(&directory, &client_id).await?;
-                record.disabled_at = None;
-                directory.put_client(&record).await?;
-                output.object(&shown(&record, None));
+                let found = find(&*directory, &client_id).await?;
+                change(&*directory, &found, None, output).await?;
             }
         }
         Ok(())
@@ -216,6 +214,20 @@ pub fn register(client: client::Client) -> (ClientRecord, Option<String>) {
     let secret = (!client.is_public()).then(|| base64url(&clock::random::<32>()));
     let secret_digest = secret.as_ref().map(|secret| Sha256Digest::of(secret.as_bytes()));
     (ClientRecord { client, secret_digest, disabled_at: None }, secret)
+}
+
+async fn change(
+    directory: &dyn Directory,
+    found: &ClientRecord,
+    disabled_at: Option<UnixTime>,
+    output: &Output,
+) -> Result<(), CommandError> {
+    let record = ClientRecord { disabled_at, ..found.clone() };
+    if !directory.change_client(Some(found), &record).await? {
+        return Err(CHANGED_MEANWHILE.into());
+    }
+    output.object(&shown(&record, None));
+    Ok(())
 }
 
 async fn find(directory: &dyn Directory, client_id: &str) -> Result<ClientRecord, CommandError> {

@@ -7,7 +7,7 @@ use shared::jwk::Alg;
 use super::output::Output;
 use super::{CommandError, directory};
 use crate::config::Config;
-use crate::directory::{Directory as _, KeyRecord};
+use crate::directory::KeyRecord;
 use crate::keys::{self, SIGNS_IN};
 use crate::{app, clock, server_secret};
 
@@ -42,9 +42,9 @@ impl Key {
                 Some(alg) => vec![Alg::parse(&alg).ok_or("--alg takes ES256, EdDSA or RS256")?],
                 None => Alg::ALL.to_vec(),
             };
-            let secret = server_secret::find(config, &directory).await?;
+            let secret = server_secret::find(config, &*directory).await?;
             let signs_at = now.plus(signs_in);
-            keys::rotate(&directory, &app::key_seal(&secret), &algs, signs_at, now).await?;
+            keys::rotate(&*directory, &app::key_seal(&secret), &algs, signs_at, now).await?;
         }
         let rows: Vec<Value> = directory.list_keys().await?.iter().map(shown).collect();
         output.list(&rows, &["kid", "alg", "created_at", "signs_at", "expires_at"]);

@@ -9,10 +9,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use super::{CommandError, directory};
+use super::{CommandError, Place, directory, make_private};
 use crate::app::App;
 use crate::config::{Config, LogFormat};
-use crate::directory::Directory;
 use crate::http::{self, admin, listen};
 use crate::store::Store;
 use crate::store::embedded::Embedded;
@@ -33,7 +32,7 @@ pub async fn serve(config: &Config) -> Result<(), CommandError> {
     start_log(config)?;
     open_many_files();
     let metrics = PrometheusBuilder::new().install_recorder()?;
-    let directory: Arc<dyn Directory> = Arc::new(directory(config).await?);
+    let directory = directory(config).await?;
     let secret = server_secret::find(config, &*directory).await?;
     let store = Opened::of(config).await?;
     let app = Arc::new(App::new(config, &secret, store.store(), directory, clock::now()).await?);
@@ -47,6 +46,7 @@ pub async fn serve(config: &Config) -> Result<(), CommandError> {
         listen = %config.listen,
         admin_listen = %config.admin_listen,
         store = if config.redis.is_some() { "redis" } else { "embedded" },
+        directory = Place::of(config).kind(),
         "serving"
     );
     let admin = admin::router(app.clone(), metrics);
@@ -60,6 +60,16 @@ pub async fn serve(config: &Config) -> Result<(), CommandError> {
     Ok(())
 }
 
+async fn embedded(config: &Config) -> Result<Embedded, CommandError> {
+    let path = config.data_file("store.db");
+    make_private(&config.data_dir)?;
+    if !config.migrate {
+        let schema = Embedded::schema(&path).await?;
+        schema.check_current().map_err(|refused| format!("the store: {refused}"))?;
+    }
+    Ok(Embedded::open(&path).await?)
+}
+
 /// The store of the settings.
 enum Opened {
     Redis(Arc<Redis>),
@@ -70,7 +80,7 @@ impl Opened {
     async fn of(config: &Config) -> Result<Self, CommandError> {
         Ok(match &config.redis {
             Some(settings) => Self::Redis(Arc::new(Redis::connect(settings).await?)),
-            None => Self::Embedded(Arc::new(Embedded::open(&config.data_file("store.db")).await?)),
+            None => Self::Embedded(Arc::new(embedded(config).await?)),
         })
     }
 

@@ -10,7 +10,7 @@ use shared::time::UnixTime;
 use shared::token_request::Password;
 
 use super::output::Output;
-use super::{CommandError, directory};
+use super::{CHANGED_MEANWHILE, CommandError, directory};
 use crate::config::Config;
 use crate::directory::{Directory, UserRecord, canonical_username};
 use crate::store::UserId;
@@ -66,8 +66,9 @@ impl User {
         match self {
             Self::Create(create) => {
                 let username = checked_username(&create.username)?;
+                let exists = || CommandError::from(format!("the user {username} exists"));
                 if directory.find_username(&username).await?.is_some() {
-                    return Err(format!("the user {username} exists").into());
+                    return Err(exists());
                 }
                 let made = (!create.password_stdin).then(|| base64url(&clock::random::<15>()));
                 let text = match &made {
@@ -75,7 +76,9 @@ impl User {
                     None => typed()?,
                 };
                 let record = register(&username, create.email, create.name, &text)?;
-                directory.put_user(&record).await?;
+                if !directory.change_user(None, &record).await? {
+                    return Err(exists());
+                }
                 output.object(&shown(&record, made.as_deref()));
             }
             Self::List => {
@@ -84,21 +87,20 @@ impl User {
                 output.list(&rows, &["username", "sub", "email", "name", "disabled_at"]);
             }
             Self::Show { username } => {
-                output.object(&shown(&find(&directory, &username).await?, None));
+                output.object(&shown(&find(&*directory, &username).await?, None));
             }
             Self::Disable { username } => {
-                let mut record = find(&directory, &username).await?;
+                let found = find(&*directory, &username).await?;
                 let now = clock::now();
-                record.disabled_at = record.disabled_at.or(Some(now));
-                record.valid_from = now.plus(1);
-                directory.put_user(&record).await?;
-                output.object(&shown(&record, None));
+                let disabled_at = found.disabled_at.or(Some(now));
+                let valid_from = found.valid_from.max(now.plus(1));
+                let record = UserRecord { valid_from, disabled_at, ..found.clone() };
+                change(&*directory, &found, &record, output).await?;
             }
             Self::Enable { username } => {
-                let mut record = find(&directory, &username).await?;
-                record.disabled_at = None;
-                directory.put_user(&record).await?;
-                output.object(&shown(&record, None));
+                let found = find(&*directory, &username).await?;
+                let record = UserRecord { disabled_at: None, ..found.clone() };
+                change(&*directory, &found, &record, output).await?;
             }
         }
         Ok(())
@@ -139,6 +141,19 @@ fn typed() -> Result<String, CommandError> {
     let mut text = String::new();
     std::io::stdin().read_to_string(&mut text)?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+async fn change(
+    directory: &dyn Directory,
+    found: &UserRecord,
+    record: &UserRecord,
+    output: &Output,
+) -> Result<(), CommandError> {
+    if !directory.change_user(Some(found), record).await? {
+        return Err(CHANGED_MEANWHILE.into());
+    }
+    output.object(&shown(record, None));
+    Ok(())
 }
 
 async fn find(directory: &dyn Directory, username: &str) -> Result<UserRecord, CommandError> {

@@ -21,6 +21,9 @@ macro_rules! for_each_promise {
             client_is_put_found_listed_and_replaced
             user_is_put_found_listed_and_replaced
             username_belongs_to_one_user
+            nobody_is_called_nul
+            what_has_changed_meanwhile_is_not_replaced
+            order_is_that_of_the_bytes
             consent_grows_and_is_forgotten
             consents_of_a_user_are_listed
             logins_that_were_ended_stay_so
@@ -30,6 +33,9 @@ macro_rules! for_each_promise {
             race_of_consents_keeps_all
             race_of_key_rotations_has_one_winner
             race_for_a_username_has_one_winner
+            race_of_registrations_has_one_winner
+            race_of_an_update_and_the_end_of_logins_revives_none
+            race_of_a_consent_and_its_removal_leaves_a_whole_one_or_none
         }
     };
 }
@@ -96,6 +102,49 @@ pub async fn username_belongs_to_one_user(directory: &AnyDirectory) {
     let owner = directory.find_username("alice").await.unwrap().unwrap();
     assert_eq!(owner.user_id, UserId("1".to_owned()));
     assert_eq!(directory.list_users().await.unwrap().len(), 2);
+}
+
+pub async fn nobody_is_called_nul(directory: &AnyDirectory) {
+    directory.put_user(&user("1", "alice")).await.unwrap();
+    for typed in ["\0", "alice\0", "\0alice"] {
+        assert_eq!(directory.find_username(typed).await.unwrap(), None);
+    }
+}
+
+pub async fn what_has_changed_meanwhile_is_not_replaced(directory: &AnyDirectory) {
+    let web = client("web");
+    let disabled = ClientRecord { disabled_at: Some(NOW), ..web.clone() };
+    assert!(!directory.change_client(Some(&web), &disabled).await.unwrap(), "it is not there");
+    assert!(directory.change_client(None, &web).await.unwrap());
+    assert!(!directory.change_client(None, &disabled).await.unwrap(), "it is there");
+    assert!(directory.change_client(Some(&web), &disabled).await.unwrap());
+    assert!(!directory.change_client(Some(&web), &web).await.unwrap(), "it is another now");
+    let found = directory.find_client(&web.client.client_id).await.unwrap();
+    assert_eq!(found, Some(disabled));
+
+    let alice = user("1", "alice");
+    let renamed = UserRecord { name: None, ..alice.clone() };
+    assert!(!directory.change_user(Some(&alice), &renamed).await.unwrap());
+    assert!(directory.change_user(None, &alice).await.unwrap());
+    assert!(!directory.change_user(None, &renamed).await.unwrap());
+    directory.end_logins(&alice.user_id, NOW).await.unwrap();
+    assert!(!directory.change_user(Some(&alice), &renamed).await.unwrap(), "logins have ended");
+    let found = directory.find_user(&alice.user_id).await.unwrap();
+    assert_eq!(found, Some(UserRecord { valid_from: NOW, ..alice }));
+}
+
+pub async fn order_is_that_of_the_bytes(directory: &AnyDirectory) {
+    for id in ["b", "B", "a-b", "a_b", "ab", "A"] {
+        directory.put_client(&client(id)).await.unwrap();
+        directory.put_user(&user(id, id)).await.unwrap();
+    }
+    directory.put_user(&user("1", "\u{e9}")).await.unwrap();
+    let clients = directory.list_clients().await.unwrap();
+    let clients: Vec<_> = clients.iter().map(|it| it.client.client_id.as_str()).collect();
+    assert_eq!(clients, ["A", "B", "a-b", "a_b", "ab", "b"]);
+    let users = directory.list_users().await.unwrap();
+    let users: Vec<_> = users.iter().map(|it| it.username.as_str()).collect();
+    assert_eq!(users, ["A", "B", "a-b", "a_b", "ab", "b", "\u{e9}"]);
 }
 
 pub async fn consent_grows_and_is_forgotten(directory: &AnyDirectory) {
@@ -240,6 +289,58 @@ pub async fn race_for_a_username_has_one_winner(directory: &AnyDirectory) {
     assert_eq!(directory.list_users().await.unwrap().len(), 1);
 }
 
+pub async fn race_of_registrations_has_one_winner(directory: &AnyDirectory) {
+    let mut racers = JoinSet::new();
+    for number in 0..20_u8 {
+        let directory = directory.clone();
+        let record =
+            ClientRecord { secret_digest: Some(Sha256Digest::of(&[number])), ..client("web") };
+        racers.spawn(async move {
+            directory.change_client(None, &record).await.unwrap().then_some(record)
+        });
+    }
+    let won: Vec<_> = racers.join_all().await.into_iter().flatten().collect();
+    assert_eq!(won.len(), 1, "each secret that is shown is good");
+    assert_eq!(directory.list_clients().await.unwrap(), won);
+}
+
+pub async fn race_of_an_update_and_the_end_of_logins_revives_none(directory: &AnyDirectory) {
+    let alice = user("1", "alice");
+    directory.put_user(&alice).await.unwrap();
+    for round in 1..=20 {
+        let found = directory.find_user(&alice.user_id).await.unwrap().unwrap();
+        let renamed = UserRecord { name: Some(round.to_string()), ..found.clone() };
+        let valid_from = NOW.plus(round);
+        let (changed, ended) = tokio::join!(
+            directory.change_user(Some(&found), &renamed),
+            directory.end_logins(&alice.user_id, valid_from)
+        );
+        ended.unwrap();
+        let name = if changed.unwrap() { renamed.name } else { found.name.clone() };
+        let now = directory.find_user(&alice.user_id).await.unwrap().unwrap();
+        assert_eq!(now, UserRecord { name, valid_from, ..found });
+    }
+}
+
+pub async fn race_of_a_consent_and_its_removal_leaves_a_whole_one_or_none(
+    directory: &AnyDirectory,
+) {
+    let (alice, web) = (user("1", "alice"), client_id("web"));
+    for round in 0..20 {
+        directory.add_consent(&alice.user_id, &web, &scope("openid"), NOW).await.unwrap();
+        let more = scope("email profile");
+        let (added, removed) = tokio::join!(
+            directory.add_consent(&alice.user_id, &web, &more, NOW.plus(round)),
+            directory.remove_consent(&alice.user_id, &web)
+        );
+        added.unwrap();
+        removed.unwrap();
+        let left = directory.find_consent(&alice.user_id, &web).await.unwrap();
+        assert!(left.is_none() || left == Some(more), "what was taken back stays so: {left:?}");
+        directory.remove_consent(&alice.user_id, &web).await.unwrap();
+    }
+}
+
 async fn change(
     directory: &AnyDirectory,
     expected: &[&str],
@@ -288,7 +389,7 @@ fn user(id: &str, username: &str) -> UserRecord {
     }
 }
 
-fn key(kid: &str, created_at: UnixTime) -> KeyRecord {
+pub(super) fn key(kid: &str, created_at: UnixTime) -> KeyRecord {
     KeyRecord {
         kid: kid.to_owned(),
         alg: Alg::EdDsa,

@@ -4,18 +4,22 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use async_trait::async_trait;
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+use sqlx::SqliteConnection;
+use sqlx::migrate::Migrator;
 
 use shared::client::ClientId;
-use shared::jwk::Alg;
 use shared::scope::Scope;
-use shared::secret::Sha256Digest;
 use shared::time::UnixTime;
 
+use super::rows::{
+    failed, read_client, read_consent, read_key, read_scope, read_user, seconds, username_taken,
+};
 use super::{ClientRecord, ConsentRecord, Directory, DirectoryError, KeyRecord, UserRecord};
+use crate::schema::Schema;
 use crate::store::UserId;
 use crate::store::sqlite_file::{BEGIN_WRITE, SqliteFile};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite/directory");
 
 /// The directory in a SQLite database.
 #[derive(Clone, Debug)]
@@ -29,8 +33,16 @@ impl Sqlite {
     /// # Errors
     /// When the file cannot be made, read or brought to the newest schema.
     pub async fn open(path: &Path) -> Result<Self, DirectoryError> {
-        let file = SqliteFile::open(path, &sqlx::migrate!("migrations/sqlite/directory")).await?;
+        let file = SqliteFile::open(path, &MIGRATIONS).await.map_err(DirectoryError)?;
         Ok(Self { file })
+    }
+
+    /// Looks at the schema of the file at `path`; changes nothing.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or its schema is newer than this program.
+    pub async fn schema(path: &Path) -> Result<Schema, DirectoryError> {
+        SqliteFile::schema(path, &MIGRATIONS).await.map_err(DirectoryError)
     }
 }
 
@@ -51,7 +63,19 @@ impl Directory for Sqlite {
         rows.iter().map(read_client).collect()
     }
 
-    async fn put_client(&self, record: &ClientRecord) -> Result<(), DirectoryError> {
+    async fn change_client(
+        &self,
+        found: Option<&ClientRecord>,
+        record: &ClientRecord,
+    ) -> Result<bool, DirectoryError> {
+        let mut transaction = self.file.writer.begin_with(BEGIN_WRITE).await?;
+        let row = sqlx::query("SELECT * FROM clients WHERE client_id = ?")
+            .bind(record.client.client_id.as_str())
+            .fetch_optional(&mut *transaction)
+            .await?;
+        if row.as_ref().map(read_client).transpose()?.as_ref() != found {
+            return Ok(false);
+        }
         sqlx::query(
             "INSERT INTO clients (client_id, registration, secret_digest, disabled_at) \
              VALUES (?, ?, ?, ?) ON CONFLICT (client_id) DO UPDATE SET \
@@ -59,12 +83,13 @@ impl Directory for Sqlite {
              disabled_at = excluded.disabled_at",
         )
         .bind(record.client.client_id.as_str())
-        .bind(serde_json::to_string(&record.client).map_err(|error| failed(error.into()))?)
+        .bind(serde_json::to_string(&record.client).map_err(failed)?)
         .bind(record.secret_digest.as_ref().map(|digest| digest.as_bytes().as_slice()))
         .bind(record.disabled_at.map(seconds).transpose()?)
-        .execute(&self.file.writer)
+        .execute(&mut *transaction)
         .await?;
-        Ok(())
+        transaction.commit().await?;
+        Ok(true)
     }
 
     async fn find_user(&self, id: &UserId) -> Result<Option<UserRecord>, DirectoryError> {
@@ -90,29 +115,22 @@ impl Directory for Sqlite {
         rows.iter().map(read_user).collect()
     }
 
-    async fn put_user(&self, user: &UserRecord) -> Result<(), DirectoryError> {
-        let written = sqlx::query(
-            "INSERT INTO users (user_id, username, email, name, password_hash, valid_from, \
-             disabled_at) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_id) DO UPDATE SET \
-             username = excluded.username, email = excluded.email, name = excluded.name, \
-             password_hash = excluded.password_hash, valid_from = excluded.valid_from, \
-             disabled_at = excluded.disabled_at",
-        )
-        .bind(&user.user_id.0)
-        .bind(&user.username)
-        .bind(&user.email)
-        .bind(&user.name)
-        .bind(&user.password_hash)
-        .bind(seconds(user.valid_from)?)
-        .bind(user.disabled_at.map(seconds).transpose()?)
-        .execute(&self.file.writer)
-        .await;
-        match written {
-            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
-                Err(failed("another user has this username".into()))
-            }
-            written => Ok(written.map(|_| ())?),
+    async fn change_user(
+        &self,
+        found: Option<&UserRecord>,
+        record: &UserRecord,
+    ) -> Result<bool, DirectoryError> {
+        let mut transaction = self.file.writer.begin_with(BEGIN_WRITE).await?;
+        let row = sqlx::query("SELECT * FROM users WHERE user_id = ?")
+            .bind(&record.user_id.0)
+            .fetch_optional(&mut *transaction)
+            .await?;
+        if row.as_ref().map(read_user).transpose()?.as_ref() != found {
+            return Ok(false);
         }
+        write_user(&mut transaction, record).await?;
+        transaction.commit().await?;
+        Ok(true)
     }
 
     async fn end_logins(&self, user: &UserId, valid_from: UnixTime) -> Result<(), DirectoryError> {
@@ -240,96 +258,40 @@ impl Directory for Sqlite {
     }
 }
 
-fn read_client(row: &SqliteRow) -> Result<ClientRecord, DirectoryError> {
-    let secret_digest = match row.try_get::<Option<&[u8]>, _>("secret_digest")? {
-        Some(bytes) => {
-            let bytes = bytes.try_into().map_err(|_| unreadable("secret_digest"))?;
-            Some(Sha256Digest::from_bytes(bytes))
-        }
-        None => None,
-    };
-    Ok(ClientRecord {
-        client: serde_json::from_str(row.try_get("registration")?)
-            .map_err(|error| failed(error.into()))?,
-        secret_digest,
-        disabled_at: read_optional_time(row, "disabled_at")?,
-    })
-}
-
-fn read_user(row: &SqliteRow) -> Result<UserRecord, DirectoryError> {
-    Ok(UserRecord {
-        user_id: UserId(row.try_get("user_id")?),
-        username: row.try_get("username")?,
-        email: row.try_get("email")?,
-        name: row.try_get("name")?,
-        password_hash: row.try_get("password_hash")?,
-        valid_from: read_optional_time(row, "valid_from")?
-            .ok_or_else(|| unreadable("valid_from"))?,
-        disabled_at: read_optional_time(row, "disabled_at")?,
-    })
-}
-
-fn read_consent(row: &SqliteRow) -> Result<ConsentRecord, DirectoryError> {
-    Ok(ConsentRecord {
-        client_id: ClientId::parse(row.try_get("client_id")?)
-            .map_err(|_| unreadable("client_id"))?,
-        scope: read_scope(row)?,
-        since: read_optional_time(row, "since")?.ok_or_else(|| unreadable("since"))?,
-    })
-}
-
-fn read_key(row: &SqliteRow) -> Result<KeyRecord, DirectoryError> {
-    let time = |column| read_optional_time(row, column)?.ok_or_else(|| unreadable(column));
-    Ok(KeyRecord {
-        kid: row.try_get("kid")?,
-        alg: Alg::parse(row.try_get("alg")?).ok_or_else(|| unreadable("alg"))?,
-        sealed_pkcs8: row.try_get("sealed_pkcs8")?,
-        created_at: time("created_at")?,
-        signs_at: time("signs_at")?,
-        expires_at: read_optional_time(row, "expires_at")?,
-    })
-}
-
-fn read_scope(row: &SqliteRow) -> Result<Scope, DirectoryError> {
-    Scope::parse(row.try_get("scope")?).map_err(|_| unreadable("scope"))
-}
-
-fn read_optional_time(
-    row: &SqliteRow,
-    column: &'static str,
-) -> Result<Option<UnixTime>, DirectoryError> {
-    let Some(seconds) = row.try_get::<Option<i64>, _>(column)? else {
-        return Ok(None);
-    };
-    let seconds = u64::try_from(seconds).map_err(|_| unreadable(column))?;
-    Ok(Some(UnixTime::from_secs(seconds)))
-}
-
-fn seconds(time: UnixTime) -> Result<i64, DirectoryError> {
-    i64::try_from(time.as_secs()).map_err(|error| failed(error.into()))
-}
-
-fn unreadable(column: &str) -> DirectoryError {
-    failed(format!("the directory holds an unreadable {column}").into())
-}
-
-fn failed(error: Box<dyn std::error::Error + Send + Sync>) -> DirectoryError {
-    DirectoryError(error)
-}
-
-impl From<sqlx::Error> for DirectoryError {
-    fn from(error: sqlx::Error) -> Self {
-        Self(Box::new(error))
-    }
+async fn write_user(
+    connection: &mut SqliteConnection,
+    user: &UserRecord,
+) -> Result<(), DirectoryError> {
+    sqlx::query(
+        "INSERT INTO users (user_id, username, email, name, password_hash, valid_from, \
+         disabled_at) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_id) DO UPDATE SET \
+         username = excluded.username, email = excluded.email, name = excluded.name, \
+         password_hash = excluded.password_hash, valid_from = excluded.valid_from, \
+         disabled_at = excluded.disabled_at",
+    )
+    .bind(&user.user_id.0)
+    .bind(&user.username)
+    .bind(&user.email)
+    .bind(&user.name)
+    .bind(&user.password_hash)
+    .bind(seconds(user.valid_from)?)
+    .bind(user.disabled_at.map(seconds).transpose()?)
+    .execute(connection)
+    .await
+    .map_err(username_taken)?;
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::MetadataExt as _;
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::super::contract::{self, AnyDirectory, for_each_promise};
     use super::*;
+
+    const NOW: UnixTime = UnixTime::from_secs(2_000_000_000);
 
     macro_rules! promises {
         ($($promise:ident)*) => {$(
@@ -369,6 +331,91 @@ mod tests {
         for file in std::fs::read_dir(path.parent().unwrap()).unwrap() {
             assert_eq!(file.unwrap().metadata().unwrap().mode() & 0o777, 0o600);
         }
+    }
+
+    /// What a process that is killed has acknowledged, one line for each: a consent, or keys.
+    async fn write_until_killed(path: &Path) {
+        let directory = Sqlite::open(path).await.unwrap();
+        let user = UserId("alice".to_owned());
+        let known = directory.list_consents(&user).await.unwrap().len();
+        let mut kids: Vec<_> =
+            directory.list_keys().await.unwrap().into_iter().map(|key| key.kid).collect();
+        for number in known.. {
+            let client = ClientId::parse(&format!("client{number}")).unwrap();
+            for more in ["openid", "email profile"] {
+                let scope = Scope::parse(more).unwrap();
+                directory.add_consent(&user, &client, &scope, NOW).await.unwrap();
+            }
+            println!("consent client{number}");
+            let pair = ["a", "b"].map(|half| contract::key(&format!("{number}{half}"), NOW));
+            let gone =
+                std::mem::replace(&mut kids, pair.iter().map(|key| key.kid.clone()).collect());
+            assert!(directory.change_keys(&gone, &pair, &[], &gone).await.unwrap());
+            println!("keys {number}");
+        }
+    }
+
+    /// F19: a process that is killed in the middle of its writes, two hundred times. The file opens
+    /// each time, all that was acknowledged is there, and nothing by half.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_killed_process_leaves_all_it_has_acknowledged_and_nothing_by_half() {
+        const NAME: &str = "a_killed_process_leaves_all_it_has_acknowledged_and_nothing_by_half";
+        if let Some(path) = std::env::var_os("CADENCE_TEST_KILLED") {
+            return write_until_killed(Path::new(&path)).await;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("directory.db");
+        let mut acknowledged = 0;
+        for round in 0..200 {
+            let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", &format!("directory::sqlite::tests::{NAME}"), "--nocapture"])
+                .env("CADENCE_TEST_KILLED", &path)
+                .stdout(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            // Another moment each time, from before the file is opened to many writes later.
+            tokio::time::sleep(Duration::from_millis(5 + round * 7 % 60)).await;
+            child.kill().unwrap();
+            let told = child.wait_with_output().unwrap().stdout;
+            let told = String::from_utf8(told).unwrap();
+            // A line may have been cut; the test runner's own begin with something else.
+            let lines = told.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+
+            let directory = Sqlite::open(&path).await.unwrap();
+            let whole: String = sqlx::query_scalar("PRAGMA integrity_check")
+                .fetch_one(&directory.file.readers)
+                .await
+                .unwrap();
+            assert_eq!(whole, "ok");
+            let consents = directory.list_consents(&UserId("alice".to_owned())).await.unwrap();
+            let scope_of = |client: &str| {
+                let of_client = |it: &&ConsentRecord| it.client_id.as_str() == client;
+                consents.iter().find(of_client).map(|consent| consent.scope.to_string())
+            };
+            let keys: Vec<_> =
+                directory.list_keys().await.unwrap().into_iter().map(|key| key.kid).collect();
+            for line in lines {
+                if let Some(client) = line.trim_end().strip_prefix("consent ") {
+                    assert_eq!(
+                        scope_of(client).as_deref(),
+                        Some("openid email profile"),
+                        "{round}"
+                    );
+                    acknowledged += 1;
+                } else if let Some(number) = line.trim_end().strip_prefix("keys ") {
+                    let oldest: usize = keys[0].trim_end_matches('a').parse().unwrap();
+                    assert!(oldest >= number.parse().unwrap(), "{round}: {keys:?}");
+                }
+            }
+            let halves = ["openid", "openid email profile"];
+            assert!(consents.iter().all(|it| halves.contains(&it.scope.to_string().as_str())));
+            let numbers: Vec<_> = keys.iter().map(|kid| &kid[..kid.len() - 1]).collect();
+            assert!(
+                matches!(numbers[..], []) || matches!(numbers[..], [a, b] if a == b),
+                "{keys:?}"
+            );
+        }
+        assert!(acknowledged > 200, "the writer has hardly written: {acknowledged}");
     }
 
     #[tokio::test]

@@ -14,6 +14,7 @@ mod tests;
 use std::path::Path;
 
 use async_trait::async_trait;
+use sqlx::migrate::Migrator;
 use sqlx::{Row as _, Sqlite, Transaction};
 
 use shared::secret::Sha256Digest;
@@ -32,6 +33,9 @@ use super::{
     Presented, ROW_LEEWAY, Redeemed, RefreshRotation, Rotated, SessionGrant, SessionRecord,
     StatusBlock, Store, StoreError, TakenNotice, UserId, UserSession,
 };
+use crate::schema::Schema;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite/store");
 
 /// Rows of one kind that one transaction of [`Embedded::sweep`] deletes at most, so that no
 /// request waits long for its turn.
@@ -49,8 +53,16 @@ impl Embedded {
     /// # Errors
     /// When the file cannot be made, read or brought to the newest schema.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
-        let file = SqliteFile::open(path, &sqlx::migrate!("migrations/sqlite/store")).await?;
+        let file = SqliteFile::open(path, &MIGRATIONS).await.map_err(StoreError)?;
         Ok(Self { file })
+    }
+
+    /// Looks at the schema of the file at `path`; changes nothing.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or its schema is newer than this program.
+    pub async fn schema(path: &Path) -> Result<Schema, StoreError> {
+        SqliteFile::schema(path, &MIGRATIONS).await.map_err(StoreError)
     }
 
     /// Deletes the rows that have ended, a few hundred at a time. Nothing depends on it but the

@@ -10,6 +10,9 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
+
+use crate::schema::Schema;
 
 /// How long a connection waits for another process's write to end.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(1_500);
@@ -30,6 +33,9 @@ const READERS: u32 = 4;
 /// reads is still true when it writes.
 pub(crate) const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
 
+/// Why a file cannot be opened.
+type OpenError = Box<dyn std::error::Error + Send + Sync>;
+
 /// An open database: reads run beside each other and beside the one write.
 #[derive(Clone, Debug)]
 pub(crate) struct SqliteFile {
@@ -44,8 +50,8 @@ impl SqliteFile {
     /// missing is made for the owner's eyes only (0600, 0700).
     ///
     /// Does NOT change the mode of what is there.
-    pub(crate) async fn open(path: &Path, schema: &Migrator) -> Result<Self, sqlx::Error> {
-        create(path).map_err(sqlx::Error::Io)?;
+    pub(crate) async fn open(path: &Path, migrations: &Migrator) -> Result<Self, OpenError> {
+        create(path)?;
         // With a write-ahead log, NORMAL keeps every commit through a crash of the process and
         // the database whole through a loss of power.
         let options = SqliteConnectOptions::new()
@@ -61,13 +67,16 @@ impl SqliteFile {
                 .idle_timeout(None)
                 .max_lifetime(None)
                 .test_before_acquire(false)
+                .after_release(|connection, _| Box::pin(is_free(connection)))
         };
         let mut attempts = 1;
         let writer = loop {
-            match open_writer(pool(1), options.clone(), schema).await {
+            match open_writer(pool(1), options.clone(), migrations).await {
                 Ok(writer) => break writer,
                 // Another process may be making or migrating the file at this very moment.
-                Err(_) if attempts < OPEN_ATTEMPTS => attempts += 1,
+                Err(error) if attempts < OPEN_ATTEMPTS && error.is::<sqlx::Error>() => {
+                    attempts += 1;
+                }
                 Err(error) => return Err(error),
             }
             tokio::time::sleep(OPEN_PAUSE).await;
@@ -75,16 +84,52 @@ impl SqliteFile {
         let readers = pool(READERS).connect_with(options.read_only(true)).await?;
         Ok(Self { writer, readers })
     }
+
+    /// Looks at the schema of the file at `path`, which may be missing; changes nothing.
+    pub(crate) async fn schema(path: &Path, migrations: &Migrator) -> Result<Schema, OpenError> {
+        if !path.exists() {
+            return Ok(Schema::compare(migrations, &[])?);
+        }
+        let options = SqliteConnectOptions::new().filename(path).busy_timeout(BUSY_TIMEOUT);
+        let mut connection = options.read_only(true).connect().await?;
+        Ok(Schema::compare(migrations, &applied(&mut connection).await?)?)
+    }
+}
+
+/// Tells whether a connection that is given back can be used again. When the disk is full, SQLite ends a
+/// transaction by itself; the rollback after it fails, and no other would ever begin.
+async fn is_free(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    if connection.is_in_transaction() {
+        // Comes behind a rollback that is under way.
+        connection.ping().await?;
+    }
+    Ok(!connection.is_in_transaction())
 }
 
 async fn open_writer(
     pool: SqlitePoolOptions,
     options: SqliteConnectOptions,
-    schema: &Migrator,
-) -> Result<SqlitePool, sqlx::Error> {
+    migrations: &Migrator,
+) -> Result<SqlitePool, OpenError> {
     let writer = pool.connect_with(options).await?;
-    schema.run(&writer).await.map_err(|error| sqlx::Error::Migrate(Box::new(error)))?;
+    let applied = applied(&mut *writer.acquire().await?).await?;
+    if Schema::compare(migrations, &applied)?.is_old() {
+        let run = migrations.run(&writer).await;
+        run.map_err(|error| sqlx::Error::Migrate(Box::new(error)))?;
+    }
     Ok(writer)
+}
+
+/// Lists the versions that were applied.
+async fn applied(connection: &mut SqliteConnection) -> Result<Vec<i64>, sqlx::Error> {
+    let table = "SELECT count(*) FROM sqlite_master WHERE name = '_sqlx_migrations'";
+    let tables: i64 = sqlx::query_scalar(table).fetch_one(&mut *connection).await?;
+    if tables == 0 {
+        return Ok(Vec::new());
+    }
+    sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success")
+        .fetch_all(connection)
+        .await
 }
 
 fn create(path: &Path) -> io::Result<()> {
