@@ -56,6 +56,7 @@ scenarios! { doors:
         for password in ["", &"p".repeat(1_025), &"p".repeat(20_000), "a\0b"] {
             own_tokens(server, &name, password).refused(400, "invalid_request");
         }
+        own_tokens(server, &name, &"p".repeat(1 << 20)).refused(413, "invalid_request");
         own_tokens(server, "", "x").refused(400, "invalid_request");
         own_tokens(server, &"u".repeat(300), "x").refused(400, "invalid_request");
         own_tokens(server, &name, "a-passphrase-for-tests").expect(200);

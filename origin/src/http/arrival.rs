@@ -6,7 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -19,7 +19,7 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
-use http_body_util::LengthLimitError;
+use http_body_util::BodyExt as _;
 use shared::cors::{self, CorsRule, allow_origin};
 use shared::endpoint::Endpoint;
 use shared::error::{ErrorCode, OAuthError};
@@ -39,6 +39,9 @@ use crate::seen_requests::Seen;
 
 /// How long a body may take to arrive.
 const BODY_IN: Duration = Duration::from_secs(10);
+
+/// How much of a body that is too long is read, and thrown away, before it is refused, bytes.
+const PASSED_OVER: u64 = 2 << 20;
 
 /// How long an answer may take, once the request is here: less than the edge waits.
 const ANSWER_IN: Duration = Duration::from_secs(2);
@@ -227,15 +230,8 @@ async fn arrive(
     let (mut parts, body) = request.into_parts();
     // Before the body: who cannot have signed it has no claim on being listened to.
     let claimed = claimed_statement(app, &parts).map_err(|error| refuse(error, request_id))?;
-    let read = tokio::time::timeout(BODY_IN, to_bytes(body, FORM_LEN)).await;
-    let body = read
-        .map_err(|_| {
-            refuse(
-                OAuthError::invalid_request("the body took too long").with_status(408),
-                request_id,
-            )
-        })?
-        .map_err(|error| refuse(unreadable(&error), request_id))?;
+    let body = tokio::time::timeout(BODY_IN, read(body)).await.unwrap_or(Err(TOO_SLOW));
+    let body = body.map_err(|error| refuse(error, request_id))?;
     let now = clock::now();
     let statement = claimed
         .map(|claimed| edge_statement(app, claimed, &parts, &target, &body, now))
@@ -278,16 +274,27 @@ async fn arrive(
     Ok(Request::from_parts(parts, Body::empty()))
 }
 
-/// Says why a body could not be read.
-fn unreadable(error: &axum::Error) -> OAuthError {
-    let mut cause = Some(error as &dyn std::error::Error);
-    while let Some(error) = cause {
-        if error.is::<LengthLimitError>() {
-            return OAuthError::too_large();
-        }
-        cause = error.source();
+const TOO_SLOW: OAuthError = OAuthError::invalid_request("the body took too long").with_status(408);
+
+const BROKEN_OFF: OAuthError = OAuthError::invalid_request("the body broke off");
+
+/// Reads a body. One that is too long is passed over as far as [`PASSED_OVER`]: most clients listen
+/// only when they have sent everything.
+async fn read(mut body: Body) -> Result<Bytes, OAuthError> {
+    if body.size_hint().lower() > PASSED_OVER {
+        return Err(OAuthError::too_large());
     }
-    OAuthError::invalid_request("the body broke off")
+    let (mut bytes, mut length) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| BROKEN_OFF)?.into_data() else { continue };
+        length += data.len() as u64;
+        if length <= FORM_LEN as u64 {
+            bytes.extend_from_slice(&data);
+        } else if length > PASSED_OVER {
+            return Err(OAuthError::too_large());
+        }
+    }
+    if length > FORM_LEN as u64 { Err(OAuthError::too_large()) } else { Ok(bytes.into()) }
 }
 
 const NOT_SIGNED: OAuthError =

@@ -8,8 +8,11 @@ mod revocation;
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response};
+use axum::middleware::from_fn_with_state;
+use axum::routing::any;
 use insta::assert_snapshot;
 use serde_json::Value;
 use shared::form::{encode, with_query};
@@ -449,4 +452,35 @@ async fn a_logout_without_a_hint_asks_even_when_the_session_is_over() {
     let asked = server.get("/oauth2/logout", &[("cookie", "__Host-cadence_session=gone")]).await;
     assert_eq!(asked.status, 200);
     assert!(asked.body.contains("name=\"csrf\""), "{}", asked.body);
+}
+
+/// F26: whose handler panics is told that something is away; everybody else is answered.
+#[tokio::test]
+async fn a_handler_that_panics_fails_its_own_request_alone() {
+    async fn panics() -> axum::response::Response {
+        panic!("a secret of the handler");
+    }
+    let server = server().await;
+    let receive = from_fn_with_state(server.app.clone(), super::arrival::receive);
+    let router = Router::new()
+        .route("/oauth2/token", any(panics))
+        .route("/oauth2/logout", any(panics))
+        .route("/healthz", any(super::health::live))
+        .layer(receive);
+    for (method, path, kind) in [
+        ("POST", "/oauth2/token", "application/json"),
+        ("GET", "/oauth2/logout", "text/html; charset=utf-8"),
+    ] {
+        let ask = |method, path| Request::builder().method(method).uri(path).body(Body::empty());
+        let failed = router.clone().oneshot(ask(method, path).unwrap()).await.unwrap();
+        let (parts, body) = failed.into_parts();
+        assert_eq!(parts.status, 503);
+        assert_eq!(parts.headers["retry-after"], "2");
+        assert_eq!(parts.headers["content-type"], kind);
+        let body = to_bytes(body, usize::MAX).await.unwrap();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        assert!(body.contains("temporarily_unavailable") && !body.contains("secret"), "{body}");
+        let lives = router.clone().oneshot(ask("GET", "/healthz").unwrap()).await.unwrap();
+        assert_eq!(lives.status(), 200);
+    }
 }
