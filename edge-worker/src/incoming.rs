@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use js_sys::{ArrayBuffer, Promise, Reflect, Uint8Array};
 use shared::error::OAuthError;
 use shared::form::{self, Params};
-use shared::limits::FORM_LEN;
+use shared::limits::{FORM_LEN, FORM_PASSED_OVER};
 use shared::time::UnixTime;
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -149,32 +149,34 @@ fn credentials(joined: &str) -> Vec<String> {
 pub(crate) async fn body(request: &Request) -> Result<Vec<u8>, OAuthError> {
     let announced = request.headers().get("Content-Length").ok().flatten();
     let announced = announced.and_then(|length| length.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > FORM_LEN) {
+    if announced.is_some_and(|length| length > FORM_PASSED_OVER) {
         return Err(OAuthError::too_large());
     }
     let Some(stream) = request.body() else { return Ok(Vec::new()) };
     let deadline = platform::timer(BODY_IN_MS);
-    if announced.is_some() {
+    if announced.is_some_and(|length| length <= FORM_LEN) {
         let buffer = request.array_buffer().map_err(|_| BROKEN_OFF)?;
         let buffer: ArrayBuffer = in_time(buffer, &deadline).await?.unchecked_into();
         let bytes = Uint8Array::new(&buffer).to_vec();
         return if bytes.len() > FORM_LEN { Err(OAuthError::too_large()) } else { Ok(bytes) };
     }
     let reader: ReadableStreamDefaultReader = stream.get_reader().unchecked_into();
-    let mut bytes = Vec::new();
+    let (mut bytes, mut length) = (Vec::new(), 0);
     loop {
         let chunk = in_time(reader.read(), &deadline).await?;
         let value = Reflect::get(&chunk, &"value".into()).map_err(|_| BROKEN_OFF)?;
         if value.is_undefined() {
-            return Ok(bytes);
+            return if length > FORM_LEN { Err(OAuthError::too_large()) } else { Ok(bytes) };
         }
         let chunk: Uint8Array = value.unchecked_into();
-        if usize::try_from(chunk.length()).map_or(true, |more| bytes.len() + more > FORM_LEN) {
+        length = usize::try_from(chunk.length()).map_or(usize::MAX, |it| length.saturating_add(it));
+        if length <= FORM_LEN {
+            bytes.extend(chunk.to_vec());
+        } else if length > FORM_PASSED_OVER {
             // What is left is not read: the platform closes the connection.
             drop(reader.cancel());
             return Err(OAuthError::too_large());
         }
-        bytes.extend(chunk.to_vec());
     }
 }
 

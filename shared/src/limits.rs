@@ -129,6 +129,10 @@ pub const URL_LEN: usize = 16 * 1024;
 /// Longest form body that is read, bytes: all real ones are below 8 KB.
 pub const FORM_LEN: usize = 64 * 1024;
 
+/// How much of a form that is too long is read, and thrown away, before it is refused, bytes: most
+/// clients listen only when they have sent everything.
+pub const FORM_PASSED_OVER: usize = 2 << 20;
+
 /// Most parameters in a query or form; the longest real request has about twenty.
 pub const PARAMETERS: usize = 64;
 

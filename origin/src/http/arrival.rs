@@ -25,7 +25,7 @@ use shared::endpoint::Endpoint;
 use shared::error::{ErrorCode, OAuthError};
 use shared::form::{self, Params};
 use shared::issuer::Issuer;
-use shared::limits::{FORM_LEN, URL_LEN};
+use shared::limits::{FORM_LEN, FORM_PASSED_OVER, URL_LEN};
 use shared::secret::{Sha256Digest, base64url};
 use shared::sign_in;
 use shared::signed_request::{self, ClaimedStatement, EdgeStatement, RequestParts};
@@ -39,9 +39,6 @@ use crate::seen_requests::Seen;
 
 /// How long a body may take to arrive.
 const BODY_IN: Duration = Duration::from_secs(10);
-
-/// How much of a body that is too long is read, and thrown away, before it is refused, bytes.
-const PASSED_OVER: u64 = 2 << 20;
 
 /// How long an answer may take, once the request is here: less than the edge waits.
 const ANSWER_IN: Duration = Duration::from_secs(2);
@@ -278,23 +275,22 @@ const TOO_SLOW: OAuthError = OAuthError::invalid_request("the body took too long
 
 const BROKEN_OFF: OAuthError = OAuthError::invalid_request("the body broke off");
 
-/// Reads a body. One that is too long is passed over as far as [`PASSED_OVER`]: most clients listen
-/// only when they have sent everything.
+/// Reads a body. One that is too long is passed over as far as [`FORM_PASSED_OVER`].
 async fn read(mut body: Body) -> Result<Bytes, OAuthError> {
-    if body.size_hint().lower() > PASSED_OVER {
+    if body.size_hint().lower() > FORM_PASSED_OVER as u64 {
         return Err(OAuthError::too_large());
     }
     let (mut bytes, mut length) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| BROKEN_OFF)?.into_data() else { continue };
-        length += data.len() as u64;
-        if length <= FORM_LEN as u64 {
+        length += data.len();
+        if length <= FORM_LEN {
             bytes.extend_from_slice(&data);
-        } else if length > PASSED_OVER {
+        } else if length > FORM_PASSED_OVER {
             return Err(OAuthError::too_large());
         }
     }
-    if length > FORM_LEN as u64 { Err(OAuthError::too_large()) } else { Ok(bytes.into()) }
+    if length > FORM_LEN { Err(OAuthError::too_large()) } else { Ok(bytes.into()) }
 }
 
 const NOT_SIGNED: OAuthError =
