@@ -29,6 +29,20 @@ scenarios! { everywhere:
 }
 
 scenarios! { doors:
+    /// F17: a server whose clock is behind or ahead does not say that a token is ended and leave it.
+    fn the_time_of_a_token_is_no_reason_to_leave_it_alive(server) {
+        for (issued_at, expires_at) in [(now() + 60, now() + 360), (now() - 600, now() - 300)] {
+            let tokens = WEB.tokens(server, "openid");
+            let mut claims = jwt_part(&tokens.access, 1);
+            claims["iat"] = json!(issued_at);
+            claims["exp"] = json!(expires_at);
+            let keys = Signer::of(server);
+            let same = keys.key("ES256").sign(&json!({ "typ": "at+jwt" }), &claims);
+            WEB.revoke(server, &same).expect(200);
+            is_dead(server, &tokens.access);
+        }
+    }
+
     /// RT22: a revocation beats the grace of a lost answer, and its order does not matter.
     fn a_revocation_beats_the_grace(server) {
         let first = WEB.tokens(server, "openid");

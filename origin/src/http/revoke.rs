@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use shared::error::OAuthError;
-use shared::token::RefreshToken;
+use shared::token::{RefreshToken, RefreshTokenRefused};
 
 use super::answer::{self, HttpError};
 use super::arrival::Incoming;
@@ -16,8 +16,9 @@ use crate::app::App;
 /// Revokes a token of the client: a refresh token ends its whole grant, an access token only
 /// itself.
 ///
-/// Tokens that are unknown, expired, malformed or another client's are answered alike, with 200,
-/// and nothing is revoked (RFC 7009 §2.2). The hint is not needed, and ignored.
+/// Tokens that are unknown, malformed or another client's are answered alike, with 200, and nothing is
+/// revoked (RFC 7009 §2.2). The hint is not needed, and ignored. So are the token's times: by a
+/// clock that is wrong, a token that is good everywhere else may be over, or not have begun.
 ///
 /// # Errors
 /// `invalid_request`, `invalid_client`; unavailable, when nothing is known to be revoked.
@@ -33,10 +34,11 @@ pub async fn revoke(
     let record = client::authenticate(&app, &incoming, claimed)?;
     let client_id = &record.client.client_id;
     if let Ok(refresh_token) = RefreshToken::parse(token) {
-        if refresh_token.verify(&app.edge_keys.tokens, client_id, incoming.now).is_ok() {
+        let verified = refresh_token.verify(&app.edge_keys.tokens, client_id, incoming.now);
+        if matches!(verified, Ok(()) | Err(RefreshTokenRefused::Expired)) {
             app.store.revoke_grant(&refresh_token.grant_id(), incoming.now).await?;
         }
-    } else if let Some(access_token) = protected::verify(&app, &incoming, token)
+    } else if let Some(access_token) = protected::verify_at_any_time(&app, &incoming, token)
         && access_token.claims.client_id == client_id.as_str()
     {
         app.store.revoke_access(&access_token.jti, incoming.now).await?;
