@@ -70,19 +70,22 @@ impl SqliteFile {
                 .after_release(|connection, _| Box::pin(is_free(connection)))
         };
         let mut attempts = 1;
-        let writer = loop {
-            match open_writer(pool(1), options.clone(), migrations).await {
-                Ok(writer) => break writer,
+        loop {
+            let opened = async {
+                let writer = open_writer(pool(1), options.clone(), migrations).await?;
+                let readers = pool(READERS).connect_with(options.clone().read_only(true)).await?;
+                Ok::<_, OpenError>(Self { writer, readers })
+            };
+            match opened.await {
+                Ok(opened) => break Ok(opened),
                 // Another process may be making or migrating the file at this very moment.
                 Err(error) if attempts < OPEN_ATTEMPTS && error.is::<sqlx::Error>() => {
                     attempts += 1;
                 }
-                Err(error) => return Err(error),
+                Err(error) => break Err(error),
             }
             tokio::time::sleep(OPEN_PAUSE).await;
-        };
-        let readers = pool(READERS).connect_with(options.read_only(true)).await?;
-        Ok(Self { writer, readers })
+        }
     }
 
     /// Looks at the schema of the file at `path`, which may be missing; changes nothing.
