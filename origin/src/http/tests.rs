@@ -3,6 +3,7 @@
 
 mod account;
 mod edge;
+mod panics;
 mod refresh;
 mod revocation;
 
