@@ -10,12 +10,10 @@ use reqwest::Method;
 use reqwest::blocking::{Body, Client};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
+use stack::{Seen, decode};
+pub(crate) use stack::{encode, query};
 
 use crate::secrets;
-
-/// Paths whose errors are JSON, and whose answers are never stored.
-const TOKEN_PATHS: [&str; 4] =
-    ["/oauth2/token", "/oauth2/revoke", "/oauth2/introspect", "/oauth2/userinfo"];
 
 /// A request, as it will be sent.
 pub(crate) struct Request {
@@ -151,26 +149,6 @@ fn client() -> &'static Client {
     })
 }
 
-/// Form-encodes one text.
-pub(crate) fn encode(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => {
-                char::from(byte).to_string()
-            }
-            b' ' => "+".into(),
-            byte => format!("%{byte:02X}"),
-        })
-        .collect()
-}
-
-/// Form-encodes pairs.
-pub(crate) fn query(pairs: &[(&str, &str)]) -> String {
-    let pairs: Vec<_> =
-        pairs.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
-    pairs.join("&")
-}
-
 /// An answer that has kept the standing assertions.
 #[derive(Clone)]
 pub(crate) struct Answer {
@@ -284,88 +262,16 @@ impl Answer {
         &self.url[start..=start + end]
     }
 
-    /// G1, G2, G3, G5 and G6: what holds for every answer, whatever was asked.
+    /// Asserts what holds for every answer, whatever was asked.
     #[track_caller]
     fn check(&self) {
-        let path = self.path();
-        let is_token_path = TOKEN_PATHS.contains(&path);
-        // G1: no crash shows, and machines get JSON.
-        assert!(self.status < 500 || matches!(self.status, 503 | 504), "G1 {self:?}");
-        for trace in ["panicked", "stack backtrace", "RUST_BACKTRACE", ".rs:", "Error 1101"] {
-            assert!(!self.body.contains(trace), "G1 {trace}: {self:?}");
-        }
-        if is_token_path && self.status >= 400 && self.method != Method::HEAD {
-            assert_eq!(self.header("content-type"), Some("application/json"), "G1 {self:?}");
-            assert!(self.json()["error"].is_string(), "G1 {self:?}");
-        }
-        // G2: errors are in the characters of RFC 6749, in bodies, challenges and redirects.
-        if self.header("content-type") == Some("application/json")
-            && let Ok(json) = serde_json::from_str::<Value>(&self.body)
-        {
-            for name in ["error", "error_description"] {
-                if let Some(text) = json.get(name) {
-                    check_error_characters(text.as_str().unwrap_or("\0"), self);
-                }
-            }
-        }
-        if let Some((_, added)) = self.header("location").and_then(|it| it.split_once('?')) {
-            let added = parse_query(added);
-            for name in ["error", "error_description"] {
-                check_error_characters(added.get(name).map_or("", String::as_str), self);
-            }
-            // G3: a redirect that carries a code is not stored.
-            if added.contains_key("code") || added.contains_key("error") {
-                self.is_not_stored();
-            }
-        }
-        // G3: neither are tokens.
-        if is_token_path && self.method != Method::OPTIONS {
-            self.is_not_stored();
-            assert_eq!(self.header("pragma"), Some("no-cache"), "G3 {self:?}");
-        }
-        // G5: no cross-origin request carries cookies.
-        assert_eq!(self.header("access-control-allow-credentials"), None, "G5 {self:?}");
-        // G6: headers that browsers obey.
-        assert_eq!(self.header("x-content-type-options"), Some("nosniff"), "G6 {self:?}");
-        if self.is_html() {
-            let policy = self.header("content-security-policy").unwrap_or_default();
-            for directive in ["default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'"] {
-                assert!(policy.contains(directive), "G6 {directive}: {self:?}");
-            }
-            assert!(!policy.contains("unsafe"), "G6 {self:?}");
-            assert_eq!(self.header("referrer-policy"), Some("no-referrer"), "G6 {self:?}");
-            assert_eq!(self.header("x-frame-options"), Some("DENY"), "G6 {self:?}");
-            self.is_not_stored();
-            assert!(!self.body.contains("<script"), "pages need no script: {self:?}");
-        }
-        // Every answer can be found in the log.
-        let id = self.header("x-request-id").unwrap_or_default();
-        assert!((8..=64).contains(&id.len()), "X-Request-Id: {self:?}");
-        for cookie in self.headers("set-cookie") {
-            if cookie.starts_with("theme=") {
-                continue; // An upstream's own, of which nothing is expected.
-            }
-            let name = cookie.strip_prefix("__Host-").unwrap_or(cookie);
-            let of_the_bff = name.starts_with("cadence_bff=");
-            let same_site = if of_the_bff { "; SameSite=Strict" } else { "; SameSite=Lax" };
-            for attribute in ["; Path=/", "; HttpOnly", same_site] {
-                assert!(cookie.contains(attribute), "{cookie}");
-            }
-            assert!(!cookie.to_lowercase().contains("domain="), "{cookie}");
+        let (method, path) = (self.method.as_str(), self.path());
+        let seen =
+            Seen { method, path, status: self.status, headers: &self.headers, body: &self.body };
+        if let Err(rule) = seen.check() {
+            panic!("{rule}: {self:?}");
         }
     }
-
-    #[track_caller]
-    fn is_not_stored(&self) {
-        let control = self.header("cache-control").unwrap_or_default();
-        assert!(control.split(", ").any(|it| it == "no-store"), "G3 {self:?}");
-    }
-}
-
-#[track_caller]
-fn check_error_characters(text: &str, answer: &Answer) {
-    let allowed = |byte: u8| matches!(byte, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e);
-    assert!(text.bytes().all(allowed), "G2 {answer:?}");
 }
 
 /// Reads a query that no name is repeated in.
@@ -378,20 +284,4 @@ pub(crate) fn parse_query(query: &str) -> BTreeMap<String, String> {
         assert!(repeated.is_none(), "{name} is repeated in {query}");
     }
     pairs
-}
-
-fn decode(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let digits: String = rest.by_ref().take(2).map(char::from).collect();
-                u8::from_str_radix(&digits, 16).unwrap()
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8(bytes).unwrap()
 }

@@ -8,24 +8,28 @@ mod artifacts;
 mod balancer;
 mod certificates;
 mod edge;
+mod form;
 mod origin;
 mod postgres;
 mod process;
 mod redis;
 mod redis_cluster;
 mod redis_sentinel;
+mod standing;
 
 pub use api::{API_AUDIENCE, start_api};
 pub use artifacts::{Artifacts, artifacts, cargo, nuxt_server, root, site_dir, worker_dir};
 pub use balancer::Balancer;
 pub use certificates::{Authority, Certificate};
 pub use edge::{Edge, EdgeSettings, copy_folder};
+pub use form::{decode, encode, query};
 pub use origin::{Origin, OriginSettings};
 pub use postgres::{Frozen, Postgres, postgres_programs};
 pub use process::{Ending, Process, free_port, open_many_files, wait_until};
 pub use redis::{Redis, RedisOptions};
 pub use redis_cluster::RedisCluster;
 pub use redis_sentinel::RedisSentinel;
+pub use standing::Seen;
 
 use std::net::TcpStream;
 

@@ -117,6 +117,12 @@ impl Origin {
         self.settings.set(name, value);
     }
 
+    /// Listens at another port, from its next start on.
+    pub fn move_to(&mut self, port: u16) {
+        self.settings.port = port;
+        self.settings.set("CADENCE_LISTEN", &format!("127.0.0.1:{port}"));
+    }
+
     /// Takes a variable out of its environment.
     pub fn unset(&mut self, name: &str) {
         self.settings.environment.retain(|(known, _)| known != name);

@@ -122,6 +122,15 @@ impl Redis {
     /// # Panics
     /// When it does not start.
     pub fn restart(&mut self) {
+        self.begin_restart();
+        wait_until("redis-server", Duration::from_secs(15), || {
+            assert!(self.runs(), "redis-server has ended:\n{}", self.log());
+            self.try_command(&["PING"]).is_some()
+        });
+    }
+
+    /// Does the same, but does not wait until it answers.
+    pub fn begin_restart(&mut self) {
         drop(self.process.take());
         let socket = self.socket();
         let port = self.options.port.unwrap_or_default().to_string();
@@ -143,10 +152,11 @@ impl Redis {
         arguments.extend(self.options.arguments.iter().map(OsStr::new));
         let log = self.folder.join("redis.log");
         self.process = Some(Process::start(&self.program, &arguments, &[], &log, Ending::Kill));
-        wait_until("redis-server", Duration::from_secs(15), || {
-            assert!(self.runs(), "redis-server has ended:\n{}", self.log());
-            self.try_command(&["PING"]).is_some()
-        });
+    }
+
+    /// Sets the options of its next start.
+    pub fn set_options(&mut self, options: RedisOptions) {
+        self.options = options;
     }
 
     /// Does the same with other options.
