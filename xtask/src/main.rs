@@ -1,6 +1,8 @@
-//! The verbs of the project: `cargo xtask dev`, `test`, `worker`, `examples`, `bench`, `mutants`.
+//! The verbs of the project: `cargo xtask dev`, `test`, `worker`, `examples`, `bench`, `mutants`,
+//! `chaos`.
 
 mod bench;
+mod chaos;
 mod dev;
 mod examples;
 mod mutants;
@@ -30,6 +32,8 @@ usage: cargo xtask VERB
                        measures origin and edge beside their ceilings
   mutants [TEXT]       puts one fault at a time into a copy of the product, and runs the test that
                        must notice; TEXT: only faults, cases or tests with this in their names
+  chaos [--only F4,F8] [--seconds N]
+                       puts every fault of docs/reliability.md under load, and judges what clients saw
 ";
 
 fn main() -> ExitCode {
@@ -46,6 +50,7 @@ fn main() -> ExitCode {
         ["mutants"] => mutants::run_all(None),
         ["mutants", only] => mutants::run_all(Some(only)),
         ["bench", arguments @ ..] => bench::run_all(arguments),
+        ["chaos", arguments @ ..] => chaos::run_all(arguments),
         _ => Err(step::Failed(USAGE.to_owned())),
     };
     match done {

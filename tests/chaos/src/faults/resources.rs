@@ -1,0 +1,197 @@
+//! Too many, too slow, too few.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::Fault;
+use crate::client::{Client, call};
+use crate::history::{Act, History};
+use crate::run::Stage;
+use crate::wire::Door;
+
+pub(super) const FAULTS: &[Fault] = &[
+    Fault { fails_nobody: true, ..Fault::new("F21", "slow senders and slow readers", slow) },
+    Fault::new("F22", "more logins and calls than there is room for", overload),
+    Fault::new("F23", "the origin has no file descriptors left", no_files),
+];
+
+/// Opens sockets that send a head byte by byte, and others that never read their answer.
+fn slow(stage: &mut Stage<'_>) {
+    let count = if stage.profile.is_long() { 2_000 } else { 200 };
+    allow_files(std::process::id(), 8_192);
+    let addresses = [stage.system.origin().url(), stage.system.edge.url()];
+    stage.begins();
+    let mut senders = Vec::new();
+    let mut readers = Vec::new();
+    for number in 0..count {
+        let url = addresses.get(number % 2).map(String::as_str).unwrap_or_default();
+        let Ok(mut stream) = TcpStream::connect(url.trim_start_matches("http://")) else {
+            continue;
+        };
+        let _ = stream.set_nonblocking(true);
+        if number % 10 == 0 {
+            let ask = "GET /.well-known/openid-configuration HTTP/1.1\r\nHost: x\r\n\r\n";
+            let _ = stream.write(ask.repeat(50).as_bytes());
+            readers.push(stream);
+        } else {
+            let _ = stream.write(b"POST /oauth2/token HTTP/1.1\r\nHost: x\r\nX-Slow: ");
+            senders.push(stream);
+        }
+    }
+    let opened = senders.len() + readers.len();
+    let began = Instant::now();
+    while began.elapsed() < stage.profile.fault {
+        for stream in &mut senders {
+            let _ = stream.write(b"a");
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    let cut = senders.iter_mut().map(is_closed).filter(|it| *it).count();
+    let (first, last) = (stage.last_began(), stage.history.now());
+    let p99 = stage.percentile(first, last, 99);
+    drop((senders, readers));
+    stage.returned();
+    stage.note(format!(
+        "{opened} sockets, {cut} cut by the server, p99 of the others meanwhile {} ms",
+        p99.as_millis()
+    ));
+    if stage.profile.judges_times {
+        let bound = stage.percentile(Duration::ZERO, first, 99) * 2 + Duration::from_millis(100);
+        stage.holds(p99 <= bound, "I6", format!("slow ones make others wait: {p99:?}"));
+    }
+}
+
+fn is_closed(stream: &mut TcpStream) -> bool {
+    let mut some = [0; 512];
+    loop {
+        match stream.read(&mut some) {
+            Ok(0) => return true,
+            Ok(_) => {}
+            Err(error) => return error.kind() != std::io::ErrorKind::WouldBlock,
+        }
+    }
+}
+
+/// Floods with logins, then with calls, and looks at what is left for others.
+fn overload(stage: &mut Stage<'_>) {
+    stage.begins();
+    let (first, second) = (stage.history.now(), logins(stage));
+    let asked = stage.asked(first, second, |act| matches!(act, Act::UserInfo(_)));
+    let failed = stage.failures(first, second, |act| matches!(act, Act::UserInfo(_)));
+    stage.note(format!("userinfo under a flood of logins: {failed} of {asked} failed"));
+    stage.holds(failed * 10 <= asked, "I6", "userinfo starves under a flood of logins");
+    stage.returned();
+    stage.settles();
+
+    stage.begins();
+    let lasts = stage.profile.fault.mul_f64(0.25);
+    let peak = calls(stage, 32, lasts);
+    let over = calls(stage, 96, lasts);
+    stage.returned();
+    stage.note(format!("{peak:.0} calls a second by 32 clients, {over:.0} by 96"));
+    if stage.profile.judges_times {
+        stage.holds(over >= 0.8 * peak, "I6", format!("{peak:.0} calls a second become {over:.0}"));
+    }
+}
+
+/// Has many browsers log in at the same time; returns when they have.
+fn logins(stage: &mut Stage<'_>) -> Duration {
+    let browsers = if stage.profile.is_long() { 40 } else { 16 };
+    let (end, ending) = tokio::sync::watch::channel(false);
+    let aside = stack::root().join("target/chaos/F22-logins.jsonl");
+    let history = Arc::new(History::begin(&aside).expect("a history can be begun"));
+    let tasks: Vec<_> = (0..browsers)
+        .map(|number| {
+            let door = Door::new(&stage.system.issuer);
+            let (history, ending) = (history.clone(), ending.clone());
+            let user = number % crate::system::USERS;
+            stage.runtime.spawn(async move {
+                let pause = Duration::ZERO;
+                while !*ending.borrow() {
+                    let (door, history, ending) = (door.clone(), history.clone(), ending.clone());
+                    Client::new(number, user, door, history, pause, ending).begin().await;
+                }
+            })
+        })
+        .collect();
+    stage.lasts(0.4);
+    let until = stage.history.now();
+    let _ = end.send(true);
+    stage.runtime.block_on(async {
+        for task in tasks {
+            let _ = task.await;
+        }
+    });
+    until
+}
+
+/// Has so many clients call userinfo without a pause; returns how many calls a second went well.
+fn calls(stage: &mut Stage<'_>, clients: usize, lasts: Duration) -> f64 {
+    let Some(token) = stage.newest_access_token() else { return 0.0 };
+    let (went_well, ends) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let tasks: Vec<_> = (0..clients)
+        .map(|_| {
+            let door = Door::new(&stage.system.issuer);
+            let (token, went_well, ends) = (token.clone(), went_well.clone(), ends.clone());
+            stage.runtime.spawn(async move {
+                let act = Act::UserInfo(token);
+                while !ends.load(Ordering::Relaxed) {
+                    if matches!(call(&door, &act).await, Ok((_, 200, _))) {
+                        went_well.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            })
+        })
+        .collect();
+    std::thread::sleep(lasts);
+    let count = u32::try_from(went_well.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
+    ends.store(true, Ordering::Relaxed);
+    stage.runtime.block_on(async {
+        for task in tasks {
+            let _ = task.await;
+        }
+    });
+    f64::from(count) / lasts.as_secs_f64()
+}
+
+/// Leaves the origin a handful of descriptors, takes those, and breaks its connection to Redis.
+fn no_files(stage: &mut Stage<'_>) {
+    let pid = stage.system.origin().pid();
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(64, Iterator::count);
+    let address = stage.system.origin().url();
+    let address = address.trim_start_matches("http://").to_owned();
+    let allowed = allowed_files(pid);
+    stage.begins();
+    allow_files(pid, open + 5);
+    let taken: Vec<_> = (0..64).filter_map(|_| TcpStream::connect(&address).ok()).collect();
+    stage.lasts(0.3);
+    stage
+        .system
+        .store_line()
+        .set(crate::proxy::Weather { resets: true, ..crate::proxy::Weather::default() });
+    std::thread::sleep(Duration::from_millis(50));
+    stage.system.store_line().clear();
+    stage.lasts(0.4);
+    let lives = stage.system.origin().runs();
+    stage.holds(lives, "I7", "the origin ends for want of descriptors");
+    drop(taken);
+    allow_files(pid, allowed);
+    stage.returned();
+}
+
+/// Returns how many files a process may open.
+fn allowed_files(pid: u32) -> usize {
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap_or_default();
+    let files = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    files.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(1_024)
+}
+
+/// Says how many files a process may open.
+fn allow_files(pid: u32, files: usize) {
+    let limit = format!("--nofile={files}:");
+    let _ = Command::new("prlimit").args(["--pid", &pid.to_string(), &limit]).status();
+}

@@ -1,0 +1,70 @@
+//! I7: what processes hold.
+
+use std::fs;
+
+use crate::checker::Violation;
+
+/// What one process holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// Resident memory, KB.
+    pub memory: u64,
+    /// Open files, sockets among them.
+    pub files: u64,
+}
+
+/// What may be more than before whatever happened: caches that fill, a pool of connections.
+const MORE_MEMORY: u64 = 48 * 1024;
+const MORE_FILES: u64 = 32;
+
+impl Resources {
+    /// Looks at a process.
+    #[must_use]
+    pub fn of(pid: u32) -> Self {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let memory = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
+        let files = fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+        Self { memory: memory.unwrap_or_default(), files: u64::try_from(files).unwrap_or_default() }
+    }
+
+    /// Judges what a process holds by what it held before: a tenth more, and a little.
+    #[must_use]
+    pub fn judge(self, before: Self, whose: &str) -> Vec<Violation> {
+        let too_much = |what: &str, now: u64, before: u64, more: u64| {
+            (now > before + before / 10 + more).then(|| {
+                let what = format!("{whose} holds {now} {what}, {before} before");
+                Violation::new("I7", std::time::Duration::ZERO, what)
+            })
+        };
+        [
+            too_much("KB", self.memory, before.memory, MORE_MEMORY),
+            too_much("files", self.files, before.files, MORE_FILES),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leak_is_seen_and_a_little_more_is_not() {
+        let before = Resources { memory: 100_000, files: 100 };
+        let leaks_files = Resources { memory: 100_000, files: 143 };
+        let leaks_memory = Resources { memory: 160_000, files: 100 };
+        assert_eq!(leaks_files.judge(before, "it").len(), 1);
+        assert_eq!(leaks_memory.judge(before, "it").len(), 1);
+        assert_eq!(Resources { memory: 158_000, files: 142 }.judge(before, "it"), []);
+    }
+
+    #[test]
+    fn this_process_holds_something() {
+        let own = Resources::of(std::process::id());
+        assert!(own.memory > 500 && own.files >= 3, "{own:?}");
+    }
+}

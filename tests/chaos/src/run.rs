@@ -1,0 +1,445 @@
+//! One fault under load, from the start of the system to the verdict.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use crate::checker::{self, Record, Recovery, Violation};
+use crate::client::Client;
+use crate::faults::Fault;
+use crate::history::{Act, Event, Health, History, Line, Mark, Told};
+use crate::probe;
+use crate::resources::Resources;
+use crate::system::{System, USERS};
+use crate::wire::Door;
+
+/// How often health checks are made.
+const CHECKED_EVERY: Duration = Duration::from_millis(100);
+
+/// How long the recovery may take at most before it is given up.
+const GIVEN_UP_IN: Duration = Duration::from_secs(25);
+
+/// How long connections may stay that nobody uses.
+const IDLE_FOR: Duration = Duration::from_secs(20);
+
+/// How much load, for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Profile {
+    /// Clients, each with a connection of its own.
+    pub clients: u32,
+    /// How long each of them pauses on average.
+    pub pause: Duration,
+    /// How long nothing happens at first.
+    pub baseline: Duration,
+    /// How long the fault lasts: a fault of several parts shares it out.
+    pub fault: Duration,
+    /// How long no failure must be seen for all to be well.
+    pub quiet: Duration,
+    /// How long the load goes on after the fault at least.
+    pub after: Duration,
+    /// How soon all must be well (I6).
+    pub bound: Duration,
+    /// Whether times are judged: they mean nothing on a machine that does other things, too.
+    pub judges_times: bool,
+    /// Grants that are looked at in the end.
+    pub probes: usize,
+}
+
+impl Profile {
+    /// A few seconds, on a machine that does other things, too.
+    #[must_use]
+    pub const fn short() -> Self {
+        Self {
+            clients: 24,
+            pause: Duration::from_millis(300),
+            baseline: Duration::from_millis(800),
+            fault: Duration::from_millis(2_500),
+            quiet: Duration::from_millis(1_200),
+            after: Duration::from_millis(1_200),
+            bound: Duration::from_secs(10),
+            judges_times: false,
+            probes: 40,
+        }
+    }
+
+    /// So many seconds of load, on a machine that does nothing else.
+    #[must_use]
+    pub fn long(seconds: u32) -> Self {
+        let whole = Duration::from_secs(u64::from(seconds));
+        Self {
+            clients: 64,
+            pause: Duration::from_millis(400),
+            baseline: whole.mul_f64(0.15),
+            fault: whole.mul_f64(0.55),
+            quiet: Duration::from_secs(5),
+            after: whole.mul_f64(0.30),
+            bound: Duration::from_secs(5),
+            judges_times: true,
+            probes: 200,
+        }
+    }
+
+    /// Tells whether there is time for what takes tens of seconds.
+    #[must_use]
+    pub fn is_long(&self) -> bool {
+        self.fault >= Duration::from_secs(20)
+    }
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The fault's id.
+    pub id: &'static str,
+    /// What the fault is.
+    pub name: &'static str,
+    /// Requests of clients.
+    pub requests: usize,
+    /// Failures by kind.
+    pub failures: BTreeMap<String, usize>,
+    /// The recovery.
+    pub recovery: Recovery,
+    /// What else was measured.
+    pub notes: Vec<String>,
+    /// What must not be.
+    pub violations: Vec<Violation>,
+    /// Where the history is.
+    pub history: PathBuf,
+    /// The last lines of the logs.
+    pub logs: String,
+}
+
+/// What a fault acts on.
+pub struct Stage<'r> {
+    /// The system.
+    pub system: &'r mut System,
+    /// The history of the load.
+    pub history: Arc<History>,
+    /// How long things take.
+    pub profile: Profile,
+    /// For what a fault does side by side.
+    pub runtime: &'r Runtime,
+    notes: Vec<String>,
+    violations: Vec<Violation>,
+}
+
+impl Stage<'_> {
+    /// Says that the fault begins.
+    pub fn begins(&self) {
+        self.history.mark(Mark::Began);
+    }
+
+    /// Says that the store is away from here on.
+    pub fn loses_store(&self) {
+        self.history.mark(Mark::StoreLost);
+    }
+
+    /// Says that the store forgets.
+    pub fn forgets(&self) {
+        self.history.mark(Mark::Forgotten);
+    }
+
+    /// Says that clocks are wrong until what had failed is back.
+    pub fn doubts_clocks(&self) {
+        self.history.mark(Mark::ClocksWrong);
+    }
+
+    /// Says that what had failed is back.
+    pub fn returned(&self) {
+        self.history.mark(Mark::Returned);
+    }
+
+    /// Lets a part of the fault's time go by.
+    pub fn lasts(&self, share: f64) {
+        std::thread::sleep(self.profile.fault.mul_f64(share));
+    }
+
+    /// Waits until no failure has been seen for a while.
+    pub fn settles(&self) {
+        let returned = self.history.now();
+        let (mut from, mut last) = (0, Duration::ZERO);
+        loop {
+            from = self.history.look_from(from, |line| {
+                if let Line::Event(event) = line
+                    && event.failure().is_some()
+                {
+                    last = last.max(event.ended);
+                }
+            });
+            let now = self.history.now();
+            let quiet_since = last.max(returned);
+            if now.saturating_sub(quiet_since) >= self.profile.quiet
+                || now.saturating_sub(returned) >= GIVEN_UP_IN
+            {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Returns when the fault began last.
+    #[must_use]
+    pub fn last_began(&self) -> Duration {
+        let record = self.record();
+        let began = record.marks.iter().rfind(|(_, mark)| *mark == Mark::Began);
+        began.map_or(Duration::ZERO, |(at, _)| *at)
+    }
+
+    /// Returns when the fault began and ended last.
+    #[must_use]
+    pub fn last_window(&self) -> (Duration, Duration) {
+        self.record().windows().last().copied().unwrap_or_default()
+    }
+
+    /// Counts the requests that were begun between two moments.
+    #[must_use]
+    pub fn asked(&self, from: Duration, to: Duration, counts: impl Fn(&Act) -> bool) -> u64 {
+        self.count(|event| event.began >= from && event.began < to && counts(&event.act))
+    }
+
+    /// Counts the requests that were begun and failed between two moments.
+    #[must_use]
+    pub fn failures(&self, from: Duration, to: Duration, counts: impl Fn(&Act) -> bool) -> u64 {
+        self.count(|event| {
+            let is_within = event.began >= from && event.ended < to;
+            is_within && event.failure().is_some() && counts(&event.act)
+        })
+    }
+
+    fn count(&self, counts: impl Fn(&Event) -> bool) -> u64 {
+        let counted = self.record().events.iter().filter(|event| counts(event)).count();
+        u64::try_from(counted).unwrap_or(u64::MAX)
+    }
+
+    /// Returns how long so many of 100 answers took at most.
+    #[must_use]
+    pub fn percentile(&self, from: Duration, to: Duration, of_100: usize) -> Duration {
+        checker::percentile(&self.record(), from, to, of_100)
+    }
+
+    /// Returns the access token that was issued last to a client that has only looked since.
+    #[must_use]
+    pub fn newest_access_token(&self) -> Option<String> {
+        let record = self.record();
+        record.events.iter().rev().find_map(|event| match (&event.act, event.told()) {
+            (Act::UserInfo(token), Some(Told::Subject(_))) => Some(token.clone()),
+            _ => None,
+        })
+    }
+
+    /// Returns codes that were redeemed last, and whose they are.
+    #[must_use]
+    pub fn redeemed_codes(&self, at_most: usize) -> Vec<(u32, String)> {
+        let record = self.record();
+        let redeemed = record.events.iter().rev().filter_map(|event| match &event.act {
+            Act::Redeem(code) if event.status() == Some(200) => Some((event.user, code.clone())),
+            _ => None,
+        });
+        redeemed.take(at_most).collect()
+    }
+
+    /// Returns for which user something was asked before.
+    #[must_use]
+    pub fn user_of(&self, act: &Act) -> u32 {
+        let record = self.record();
+        let asked = record.events.iter().find(|event| event.act == *act);
+        asked.map_or(u32::MAX, |event| event.user)
+    }
+
+    fn record(&self) -> Record {
+        Record::of(self.history.lines())
+    }
+
+    /// Writes down what a fault has measured.
+    pub fn note(&mut self, note: impl Into<String>) {
+        self.notes.push(note.into());
+    }
+
+    /// Writes down what must not be, of what the fault itself looks at.
+    pub fn holds(&mut self, it: bool, invariant: &'static str, what: impl Into<String>) {
+        if !it {
+            let at = self.history.now();
+            self.violations.push(Violation::new(invariant, at, what));
+        }
+    }
+}
+
+/// Runs one fault.
+///
+/// # Panics
+/// When the system does not start.
+#[must_use]
+pub fn run(fault: &Fault, profile: Profile) -> Outcome {
+    let runtime = Runtime::new().expect("a runtime can be made");
+    let file = stack::root().join("target/chaos").join(format!("{}.jsonl", fault.id));
+    std::fs::create_dir_all(file.parent().expect("a file has a folder")).expect("it can be made");
+    let mut system = System::start(&runtime, fault.plan);
+    let history = Arc::new(History::begin(&file).expect("a history can be begun"));
+    let (end, ending) = watch::channel(false);
+
+    let clients = begin(&runtime, &system, &history, profile, &ending);
+    let load: Vec<_> = clients.into_iter().map(|client| runtime.spawn(client.run())).collect();
+    let checks =
+        runtime.spawn(check_health(history.clone(), system.origin().admin_url(), ending.clone()));
+    std::thread::sleep(Duration::from_millis(300));
+    history.mark(Mark::Baseline);
+    std::thread::sleep(profile.baseline);
+    let before = [Resources::of(system.origin().pid()), Resources::of(system.edge.pid())];
+
+    let mut stage = Stage {
+        system: &mut system,
+        history: history.clone(),
+        profile,
+        runtime: &runtime,
+        notes: Vec::new(),
+        violations: Vec::new(),
+    };
+    (fault.act)(&mut stage);
+    stage.settles();
+    let Stage { mut notes, mut violations, .. } = stage;
+    let returned = history.now();
+    std::thread::sleep(profile.after.saturating_sub(history.now().saturating_sub(returned)));
+
+    history.mark(Mark::Ended);
+    let _ = end.send(true);
+    runtime.block_on(async {
+        for task in load {
+            let _ = task.await;
+        }
+        let _ = checks.await;
+        probe::look(&Door::new(&system.issuer), &history, profile.probes).await;
+    });
+
+    let record = Record::of(history.lines());
+    let judged = checker::judge(&record);
+    let (lost, judged) =
+        if fault.may_lose { record.split_lost(judged) } else { (Vec::new(), judged) };
+    violations.extend(judged);
+    if fault.may_lose {
+        let count = |name| lost.iter().filter(|violation| violation.invariant == name).count();
+        notes.push(format!(
+            "of what was answered in the lost window, {} codes were redeemed again and {} revoked \
+             tokens accepted again",
+            count("I1"),
+            count("I2")
+        ));
+    }
+    violations.extend(checker::failures_outside(&record));
+    let recovery = checker::recovery(&record, profile.bound);
+    violations.extend(judge_recovery(&recovery, profile));
+    violations.extend(judge_resources(&mut system, before));
+    if fault.fails_nobody {
+        violations.extend(record.events.iter().filter_map(|event| {
+            let failure = event.failure()?;
+            let what = format!("{} failed ({failure}), and nothing may", event.act.kind());
+            Some(Violation::new("I6", event.ended, what))
+        }));
+    }
+    Outcome {
+        id: fault.id,
+        name: fault.name,
+        requests: record.events.len(),
+        failures: record.failures(),
+        recovery,
+        notes,
+        violations,
+        history: file,
+        logs: system.last_lines(),
+    }
+}
+
+/// Makes the clients, and has each of them sign in.
+fn begin(
+    runtime: &Runtime,
+    system: &System,
+    history: &Arc<History>,
+    profile: Profile,
+    ending: &watch::Receiver<bool>,
+) -> Vec<Client> {
+    runtime.block_on(async {
+        let mut tasks = tokio::task::JoinSet::new();
+        let mut clients = Vec::new();
+        for number in 0..profile.clients {
+            // A password takes a core for a while: the pool's queue is not what is tried here.
+            while tasks.len() >= 4 {
+                clients.extend(tasks.join_next().await.and_then(Result::ok));
+            }
+            let mut client = Client::new(
+                number,
+                number % USERS,
+                Door::new(&system.issuer),
+                history.clone(),
+                profile.pause,
+                ending.clone(),
+            );
+            tasks.spawn(async move {
+                client.begin().await;
+                client
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            clients.extend(done.ok());
+        }
+        clients
+    })
+}
+
+/// I7: idle connections may stay for a while, and then both processes hold what they held before.
+fn judge_resources(system: &mut System, before: [Resources; 2]) -> Vec<Violation> {
+    let began = Instant::now();
+    loop {
+        let after = [Resources::of(system.origin().pid()), Resources::of(system.edge.pid())];
+        let pairs = before.iter().zip(after).zip(["the origin", "workerd"]);
+        let found: Vec<_> =
+            pairs.flat_map(|((before, after), whose)| after.judge(*before, whose)).collect();
+        if found.is_empty() || began.elapsed() > IDLE_FOR {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(250));
+    }
+}
+
+/// I6: few failures are left after the bound, and answers are as quick as before.
+fn judge_recovery(recovery: &Recovery, profile: Profile) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let mut violation = |what: String| {
+        found.push(Violation::new("I6", Duration::ZERO, what));
+    };
+    if recovery.failed_after * 1_000 > recovery.asked_after {
+        violation(format!(
+            "{} of {} requests failed later than {} s after the return",
+            recovery.failed_after,
+            recovery.asked_after,
+            profile.bound.as_secs()
+        ));
+    }
+    // What is a few milliseconds anyway may be a few more.
+    let bound = recovery.p99_before * 2 + Duration::from_millis(100);
+    if profile.judges_times && recovery.p99_after > bound {
+        violation(format!(
+            "99 of 100 answers take {:?}, {:?} before",
+            recovery.p99_after, recovery.p99_before
+        ));
+    }
+    found
+}
+
+/// Asks the origin's admin listener whether it is ready and alive.
+async fn check_health(history: Arc<History>, url: String, mut ending: watch::Receiver<bool>) {
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(3)).build();
+    let Ok(client) = client else { return };
+    let ask = |path: &'static str| {
+        let asked = client.get(format!("{url}{path}")).send();
+        async move { asked.await.ok().map(|answer| answer.status().as_u16() == 200) }
+    };
+    while !*ending.borrow() {
+        let at = history.now();
+        let (ready, live) = tokio::join!(ask("/readyz"), ask("/healthz"));
+        history.add(Line::Health(Health { at, until: history.now(), ready, live }));
+        let _ = tokio::time::timeout(CHECKED_EVERY, ending.wait_for(|ending| *ending)).await;
+    }
+}

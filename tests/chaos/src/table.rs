@@ -1,0 +1,54 @@
+//! The table of a run, in Markdown.
+
+use std::fmt::Write as _;
+
+use crate::run::Outcome;
+
+/// Prints a row for each fault.
+#[must_use]
+pub fn table(outcomes: &[Outcome]) -> String {
+    let mut text = String::from(
+        "| fault | requests | failures by kind | recovered in | p99 before · after | violations |\n\
+         |---|---|---|---|---|---|\n",
+    );
+    for outcome in outcomes {
+        let kinds: Vec<String> =
+            outcome.failures.iter().map(|(kind, count)| format!("{kind}: {count}")).collect();
+        let failures = if kinds.is_empty() { "none".to_owned() } else { kinds.join(", ") };
+        let recovery = &outcome.recovery;
+        let mut name = format!("{}: {}", outcome.id, outcome.name);
+        for note in &outcome.notes {
+            let _ = write!(name, "; {note}");
+        }
+        let _ = writeln!(
+            text,
+            "| {name} | {} | {failures} | {:.1} s | {} · {} ms | {} |",
+            outcome.requests,
+            recovery.time.as_secs_f64(),
+            recovery.p99_before.as_millis(),
+            recovery.p99_after.as_millis(),
+            outcome.violations.len()
+        );
+    }
+    text
+}
+
+/// Says what must not be, for those who read a failure: the first of each kind.
+#[must_use]
+pub fn report(outcome: &Outcome) -> String {
+    let mut text = String::new();
+    for violation in outcome.violations.iter().take(20) {
+        let _ = writeln!(text, "{violation}");
+    }
+    let _ = writeln!(
+        text,
+        "{} violations; failures: {:?}; {:?}; {:?}\nhistory: {}\n{}",
+        outcome.violations.len(),
+        outcome.failures,
+        outcome.recovery,
+        outcome.notes,
+        outcome.history.display(),
+        outcome.logs
+    );
+    text
+}
