@@ -200,6 +200,7 @@ async fn answer(edge: &Edge, incoming: &Incoming, route: Route) -> Result<Answer
         | Endpoint::ConsentDecision
         | Endpoint::Logout
         | Endpoint::Account
+        | Endpoint::Openapi
         | Endpoint::Ready => origin::forward(edge, incoming, endpoint).await,
     }
 }

@@ -16,6 +16,7 @@ pub mod listen;
 pub mod login;
 pub mod logout;
 pub mod me;
+pub mod openapi;
 pub mod protected;
 pub mod revoke;
 pub mod sign_in;
@@ -54,6 +55,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route(Endpoint::StatusList.path(), any(status_list::status_list))
         .route(Endpoint::Me.path(), any(me::me))
         .route(Endpoint::ApiLogout.path(), any(me::logout))
+        .route(Endpoint::Openapi.path(), any(openapi::document))
         .route(Endpoint::Health.path(), any(health::live))
         .route(Endpoint::Ready.path(), any(health::ready))
         .route(endpoint::CLIENTS, get(internal::clients))

@@ -51,6 +51,8 @@ pub enum Endpoint {
     Me,
     /// The protected API: end this grant.
     ApiLogout,
+    /// What the endpoints take and answer, as an OpenAPI document.
+    Openapi,
     /// The process lives.
     Health,
     /// The process can work.
@@ -59,7 +61,7 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Authorize,
         Self::Login,
         Self::Consent,
@@ -77,6 +79,7 @@ impl Endpoint {
         Self::StatusList,
         Self::Me,
         Self::ApiLogout,
+        Self::Openapi,
         Self::Health,
         Self::Ready,
     ];
@@ -102,6 +105,7 @@ impl Endpoint {
             Self::StatusList => "/oauth2/status/{list}",
             Self::Me => "/api/me",
             Self::ApiLogout => "/api/auth/logout",
+            Self::Openapi => "/openapi.json",
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
         }
@@ -131,6 +135,7 @@ impl Endpoint {
             | Self::OauthMetadata
             | Self::Jwks
             | Self::StatusList
+            | Self::Openapi
             | Self::Health
             | Self::Ready => &["GET", "HEAD"],
             Self::ApiLogout => &["DELETE"],
@@ -141,9 +146,11 @@ impl Endpoint {
     #[must_use]
     pub const fn cors(self) -> CorsRule {
         match self {
-            Self::OpenidConfiguration | Self::OauthMetadata | Self::Jwks | Self::StatusList => {
-                CorsRule::Anyone
-            }
+            Self::OpenidConfiguration
+            | Self::OauthMetadata
+            | Self::Jwks
+            | Self::StatusList
+            | Self::Openapi => CorsRule::Anyone,
             Self::Token | Self::Userinfo | Self::Revoke | Self::Me | Self::ApiLogout => {
                 CorsRule::Registered
             }
