@@ -13,6 +13,7 @@ use serde_json::Value;
 use stack::{Seen, decode};
 pub(crate) use stack::{encode, query};
 
+use crate::openapi;
 use crate::secrets;
 
 /// A request, as it will be sent.
@@ -270,6 +271,12 @@ impl Answer {
             Seen { method, path, status: self.status, headers: &self.headers, body: &self.body };
         if let Err(rule) = seen.check() {
             panic!("{rule}: {self:?}");
+        }
+        // What is answered is what the document of the interface says.
+        let media_type = self.header("content-type").and_then(|it| it.split(';').next());
+        let media_type = media_type.filter(|_| !self.body.is_empty());
+        if let Err(missing) = openapi::describes(method, path, self.status, media_type) {
+            panic!("{missing}: {self:?}");
         }
     }
 }

@@ -85,6 +85,7 @@ mod login;
 mod logout;
 mod npm_clients;
 mod oauth;
+mod openapi;
 mod openidconnect_crate;
 mod pages;
 mod pair;

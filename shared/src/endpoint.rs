@@ -51,7 +51,7 @@ pub enum Endpoint {
     Me,
     /// The protected API: end this grant.
     ApiLogout,
-    /// What the endpoints take and answer, as an OpenAPI document.
+    /// What the endpoints take and answer, as an `OpenAPI` document.
     Openapi,
     /// The process lives.
     Health,

@@ -1,11 +1,13 @@
-//! The verbs of the project: `cargo xtask dev`, `test`, `worker`, `examples`, `bench`, `mutants`,
-//! `chaos`.
+//! The verbs of the project: `cargo xtask dev`, `test`, `worker`, `examples`, `bench`, `chaos`,
+//! `schemathesis`, `mutants`, `sbom`.
 
 mod bench;
 mod chaos;
 mod dev;
 mod examples;
 mod mutants;
+mod sbom;
+mod schemathesis;
 mod step;
 mod test;
 mod tools;
@@ -30,6 +32,9 @@ usage: cargo xtask VERB
                        development together in build/site
   bench [--seconds N] [--only GROUP] [--rotations N]
                        measures origin and edge beside their ceilings
+  schemathesis [--examples N]
+                       holds edge and origin to the OpenAPI document with made-up requests
+  sbom                 writes what the product is made of into build/sbom (CycloneDX)
   mutants [TEXT]       puts one fault at a time into a copy of the product, and runs the test that
                        must notice; TEXT: only faults, cases or tests with this in their names
   chaos [--only F4,F8] [--seconds N]
@@ -47,6 +52,12 @@ fn main() -> ExitCode {
         ["worker"] => worker::build(Build::Quick),
         ["worker", "--optimize"] => worker::build(Build::Optimized),
         ["examples"] => tools::npm_packages().and_then(|()| examples::build_all()),
+        ["schemathesis"] => schemathesis::run_all(100),
+        ["schemathesis", "--examples", examples] => match examples.parse() {
+            Ok(examples) => schemathesis::run_all(examples),
+            Err(_) => Err(step::Failed(USAGE.to_owned())),
+        },
+        ["sbom"] => sbom::write(),
         ["mutants"] => mutants::run_all(None),
         ["mutants", only] => mutants::run_all(Some(only)),
         ["bench", arguments @ ..] => bench::run_all(arguments),
