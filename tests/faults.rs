@@ -12,7 +12,7 @@ use crate::server::{Server, until};
 
 /// Asserts the only answer to an outage: never a no while nobody knows.
 #[track_caller]
-fn is_unavailable(answer: &Answer) {
+pub(crate) fn is_unavailable(answer: &Answer) {
     answer.refused(503, "temporarily_unavailable");
     let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=30).contains(&wait), "{answer:?}");

@@ -74,6 +74,20 @@ impl Server {
         Self::start_whole(Backing::Redis, Front::Edge, EDGE_SECRET, origin, edge)
     }
 
+    /// Starts what [`Server::edge`] or [`Server::origin`] is, on a Redis that the test itself starts at
+    /// `redis_url`.
+    pub(crate) fn start_on(
+        redis_url: &str,
+        front: Front,
+        tune: impl FnOnce(&mut OriginSettings),
+    ) -> Self {
+        let tune = |origin: &mut OriginSettings| {
+            origin.set("CADENCE_REDIS_URL", redis_url);
+            tune(origin);
+        };
+        Self::start_whole(Backing::Embedded, front, EDGE_SECRET, tune, |_| ())
+    }
+
     /// Starts what [`Server::edge`] or [`Server::embedded`] is, with an edge that believes
     /// `CF-Connecting-IP`: the test plays the platform, and comes from anywhere.
     pub(crate) fn start_anywhere(backing: Backing) -> Self {

@@ -272,17 +272,31 @@ pub(crate) fn redis_server() -> PathBuf {
         .expect("redis-server is missing; `apt-get install redis-server` brings it")
 }
 
-/// Runs the system's redis-cli, which must succeed, and returns what it prints.
+/// Runs the system's redis-cli, which must succeed.
 ///
 /// # Panics
 /// When it is missing or fails.
-pub(crate) fn redis_cli(arguments: &[&str]) -> String {
+pub(crate) fn redis_cli(arguments: &[&str]) {
+    if let Err(printed) = try_redis_cli(arguments) {
+        panic!("redis-cli {arguments:?}: {printed}");
+    }
+}
+
+/// Runs the system's redis-cli.
+///
+/// # Errors
+/// What it has printed, when it fails.
+///
+/// # Panics
+/// When it is missing.
+pub(crate) fn try_redis_cli(arguments: &[&str]) -> Result<(), String> {
     let program = on_path("redis-cli")
         .expect("redis-cli is missing; `apt-get install redis-tools` brings it");
     let output = Command::new(program).args(arguments).output().expect("redis-cli can be started");
-    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "redis-cli {arguments:?}: {printed}");
-    printed
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
 }
 
 /// Sends one command, perhaps behind credentials, and returns the answer as text. `end` says that

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::process::{free_port, wait_until};
-use crate::redis::redis_cli;
+use crate::redis::{redis_cli, try_redis_cli};
 use crate::{Redis, RedisOptions};
 
 /// A running cluster.
@@ -96,9 +96,7 @@ impl RedisCluster {
     /// When nobody has it.
     #[must_use]
     pub fn owner(&self, key: &str) -> usize {
-        let asked = self.nodes.iter().find(|node| node.runs()).expect("a server runs");
-        let slot = asked.command(&["CLUSTER", "KEYSLOT", key]);
-        let slot: u32 = slot.trim().trim_start_matches(':').parse().expect("a slot is a number");
+        let slot = self.slot(key);
         let has = |node: &Redis| {
             let nodes = node.try_command(&["CLUSTER", "NODES"]).unwrap_or_default();
             let myself = nodes.lines().find(|line| line.contains("myself")).unwrap_or_default();
@@ -108,8 +106,13 @@ impl RedisCluster {
                 ends.is_some_and(|(first, last)| (first..=last).contains(&slot))
             })
         };
-        let owner = self.nodes.iter().position(|node| node.runs() && has(node));
-        owner.expect("somebody has the slot")
+        let mut owner = None;
+        // While servers hear one from another who has it now, nobody may.
+        wait_until("somebody to have a slot", Duration::from_secs(10), || {
+            owner = self.nodes.iter().position(|node| node.runs() && has(node));
+            owner.is_some()
+        });
+        owner.unwrap_or_default()
     }
 
     /// Moves `count` slots from one primary to another, with all rows in them.
@@ -117,22 +120,67 @@ impl RedisCluster {
     /// # Panics
     /// When that fails.
     pub fn move_slots(&self, from: usize, to: usize, count: u32) {
-        let id = |node: &Redis| {
-            let id = node.command(&["CLUSTER", "MYID"]);
-            id.lines().nth(1).expect("a server has a name").to_owned()
-        };
+        // Servers hear of the last move one from another.
+        wait_until("the servers to agree", Duration::from_secs(20), || {
+            try_redis_cli(&["--cluster", "check", &address(&self.nodes[from])]).is_ok()
+        });
         redis_cli(&[
             "--cluster",
             "reshard",
             &address(&self.nodes[from]),
             "--cluster-from",
-            &id(&self.nodes[from]),
+            &self.name(from),
             "--cluster-to",
-            &id(&self.nodes[to]),
+            &self.name(to),
             "--cluster-slots",
             &count.to_string(),
             "--cluster-yes",
         ]);
+    }
+
+    /// Moves the slot of `key` to another primary, with all rows in it.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn move_slot_of(&self, key: &str, to: usize) {
+        let from = self.owner(key);
+        let slot = self.slot(key).to_string();
+        let (old, new) = (self.name(from), self.name(to));
+        let set = |at: usize, state: &[&str]| {
+            let words = [&["CLUSTER", "SETSLOT", &slot], state].concat();
+            assert_eq!(self.nodes[at].command(&words), "+OK\r\n");
+        };
+        set(to, &["IMPORTING", &old]);
+        set(from, &["MIGRATING", &new]);
+        let port = self.nodes[to].port().to_string();
+        loop {
+            let words = ["CLUSTER", "GETKEYSINSLOT", &slot, "10"];
+            let answer = self.nodes[from].command(&words);
+            let keys: Vec<&str> =
+                answer.lines().filter(|line| line.starts_with("cadence:")).collect();
+            if keys.is_empty() {
+                break;
+            }
+            let whole = ["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
+            let moved = self.nodes[from].command(&[&whole[..], &keys].concat());
+            // Rows end by themselves, also now.
+            assert!(["+OK\r\n", "+NOKEY\r\n"].contains(&moved.as_str()), "{moved}");
+        }
+        set(to, &["NODE", &new]);
+        for at in self.primaries() {
+            set(at, &["NODE", &new]);
+        }
+    }
+
+    fn slot(&self, key: &str) -> u32 {
+        let asked = self.nodes.iter().find(|node| node.runs()).expect("a server runs");
+        let slot = asked.command(&["CLUSTER", "KEYSLOT", key]);
+        slot.trim().trim_start_matches(':').parse().expect("a slot is a number")
+    }
+
+    fn name(&self, at: usize) -> String {
+        let name = self.nodes[at].command(&["CLUSTER", "MYID"]);
+        name.lines().nth(1).expect("a server has a name").to_owned()
     }
 
     /// Returns the places of the primaries.
@@ -158,9 +206,6 @@ impl RedisCluster {
 
 fn is_primary(node: &Redis) -> bool {
     node.try_command(&["ROLE"]).is_some_and(|role| role.contains("master\r\n"))
-        && node.try_command(&["CLUSTER", "NODES"]).is_some_and(|nodes| {
-            nodes.lines().any(|line| line.contains("myself,master") && line.contains('-'))
-        })
 }
 
 fn address(node: &Redis) -> String {

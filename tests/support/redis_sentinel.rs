@@ -38,23 +38,25 @@ impl RedisSentinel {
     /// When they do not.
     #[must_use]
     pub fn start() -> Self {
-        Self::start_with(&RedisOptions::default())
+        Self::start_with(1, &RedisOptions::default())
     }
 
-    /// Starts servers with these options.
+    /// Starts one with so many replicas, and servers with these options.
     ///
     /// # Panics
     /// When they do not find each other.
     #[must_use]
-    pub fn start_with(options: &RedisOptions) -> Self {
+    pub fn start_with(replicas: usize, options: &RedisOptions) -> Self {
         let options =
             options.clone().with(&["--repl-diskless-sync-delay", "0", "--repl-timeout", "5"]);
         let primary = Redis::start_with(options.clone().at(free_port()));
         let port = primary.port();
         let follows = ["--replicaof", &format!("127.0.0.1 {port}")];
-        let replica = Redis::start_with(options.with(&follows).at(free_port()));
+        let options = options.with(&follows);
+        let replicas = (0..replicas).map(|_| Redis::start_with(options.clone().at(free_port())));
+        let nodes = [primary].into_iter().chain(replicas).collect();
         let sentinels = (0..3).map(|_| Sentinel::start(port)).collect();
-        let system = Self { nodes: vec![primary, replica], sentinels, user: String::new() };
+        let system = Self { nodes, sentinels, user: String::new() };
         system.wait_whole();
         system
     }
@@ -129,14 +131,29 @@ impl RedisSentinel {
         wait_until("another primary", Duration::from_secs(30), || self.primary() != before);
     }
 
-    /// Sends all sentinels a signal by name.
+    /// Cuts the link between the primary and its replicas: they come back to it no more, because
+    /// they show a password that it does not have.
     ///
     /// # Panics
-    /// When one of them has ended.
-    pub fn signal_sentinels(&self, name: &str) {
-        for sentinel in &self.sentinels {
-            sentinel.process.signal(name);
+    /// When it is not cut.
+    pub fn cut_replicas(&self) {
+        let primary = self.primary();
+        let replicas = self.nodes.iter().enumerate().filter(|(at, _)| *at != primary);
+        for (_, replica) in replicas {
+            let set = replica.command(&["CONFIG", "SET", "masterauth", "one-that-is-wrong"]);
+            assert_eq!(set, "+OK\r\n");
+            let _ = replica.command(&["CLIENT", "KILL", "TYPE", "master"]);
         }
+        wait_until("the link to be cut", Duration::from_secs(10), || {
+            self.nodes[primary].info("replication", "connected_slaves") == "0"
+        });
+    }
+
+    /// Returns what all servers and sentinels have logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        let servers = self.nodes.iter().map(Redis::log);
+        servers.chain(self.sentinels.iter().map(|it| it.process.log())).collect()
     }
 }
 

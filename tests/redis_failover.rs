@@ -1,0 +1,208 @@
+//! F8, F11: another server becomes the primary, and slots move, while clients come and go.
+
+use std::time::{Duration, Instant};
+
+use stack::{Front, RedisCluster, RedisOptions, RedisSentinel};
+
+use crate::faults::is_unavailable;
+use crate::http::Answer;
+use crate::oauth::{Tokens, WEB, grant_is_dead, is_alive, is_dead};
+use crate::redis_load::under_load;
+use crate::server::{Server, until};
+
+/// How long after the new primary is there clients may still be told that nothing works.
+const RECOVERY: Duration = Duration::from_secs(5);
+
+fn waits_for_a_replica(origin: &mut stack::OriginSettings) {
+    origin.set("CADENCE_REDIS_WAIT", "1");
+}
+
+/// Waits until the server is ready, which it must be soon.
+fn recovers(server: &Server) {
+    let began = Instant::now();
+    until("the server is ready again", || server.get("/readyz").send().status == 200);
+    println!("ready {:?} after the failover", began.elapsed());
+    assert!(began.elapsed() < RECOVERY, "{:?}", began.elapsed());
+}
+
+/// F11: the primary dies under load. With a replica that has every answered write, nothing that was
+/// answered is lost.
+#[test]
+fn a_primary_that_dies_under_load_loses_nothing_that_a_replica_has() {
+    let mut system = RedisSentinel::start_with(2, &RedisOptions::default());
+    let server = Server::start_on(&system.url(), Front::Direct, waits_for_a_replica);
+    let _log = server.log_on_failure();
+    let told = under_load(&server, || {
+        let primary = system.primary();
+        system.nodes[primary].kill();
+        system.wait_other_primary(primary);
+        recovers(&server);
+    });
+    assert!(told.unavailable > 0, "somebody asked meanwhile");
+}
+
+/// F2, F8: the primary hangs under load, and comes back as a replica. What was sent to it while it
+/// hung, and is done when it wakes, hurts nobody.
+#[test]
+fn a_primary_that_hangs_under_load_is_replaced() {
+    let system = RedisSentinel::start_with(2, &RedisOptions::default());
+    let server = Server::start_on(&system.url(), Front::Direct, waits_for_a_replica);
+    let _log = server.log_on_failure();
+    let told = under_load(&server, || {
+        let primary = system.primary();
+        system.nodes[primary].signal("STOP");
+        system.wait_other_primary(primary);
+        recovers(&server);
+        system.nodes[primary].signal("CONT");
+        system.wait_whole();
+    });
+    assert!(told.unavailable > 0, "somebody asked meanwhile");
+}
+
+/// F8: of a cluster, one primary after the other dies under load and comes back.
+#[test]
+fn primaries_of_a_cluster_that_die_under_load_are_replaced() {
+    let mut cluster = RedisCluster::start();
+    let server = Server::start_on(&cluster.url(), Front::Direct, |_| ());
+    let _log = server.log_on_failure();
+    let status_lists = "cadence:status-lists:{status}";
+    for key in [status_lists, "cadence:session:{x}"] {
+        let told = under_load(&server, || {
+            let gone = cluster.owner(key);
+            let heir = cluster.replica_of(gone);
+            cluster.nodes[gone].kill();
+            until("the replica has taken over", || cluster.primaries().contains(&heir));
+            recovers(&server);
+            cluster.nodes[gone].restart();
+            cluster.wait_whole();
+        });
+        assert!(told.unavailable > 0, "somebody asked meanwhile");
+    }
+}
+
+/// Slots move from server to server under load, those of grants and those of all status lists:
+/// whoever is not answered in time is told 503, and nothing is lost.
+#[test]
+fn a_cluster_is_resharded_under_load() {
+    let cluster = RedisCluster::start();
+    let server = Server::start_on(&cluster.url(), Front::Edge, |_| ());
+    let _log = server.log_on_failure();
+    under_load(&server, || {
+        let primaries: [usize; 3] = cluster.primaries().try_into().expect("there are three");
+        for (from, to) in [(0, 1), (1, 2), (2, 0)] {
+            cluster.move_slots(primaries[from], primaries[to], 200);
+        }
+        let mut keys: Vec<String> = ["cadence:status-lists:{status}", "cadence:notices:{notices}"]
+            .map(str::to_owned)
+            .into();
+        for primary in primaries {
+            let grants = cluster.nodes[primary].command(&["KEYS", "cadence:grant:*"]);
+            let grants = grants.lines().filter(|line| line.starts_with("cadence:"));
+            keys.extend(grants.take(20).map(str::to_owned));
+        }
+        for _ in 0..2 {
+            for key in &keys {
+                let owner = cluster.owner(key);
+                let other = primaries.into_iter().find(|at| *at != owner).expect("another one");
+                cluster.move_slot_of(key, other);
+            }
+        }
+    });
+}
+
+/// What clients do after the replica was cut off, and what they were told.
+struct AfterTheCut {
+    revoked: Tokens,
+    revocation: Answer,
+    refreshed: Tokens,
+    refresh: Answer,
+    code: String,
+    redemption: Answer,
+}
+
+impl AfterTheCut {
+    fn of(server: &Server, cut: impl FnOnce()) -> Self {
+        let revoked = WEB.tokens(server, "openid");
+        let refreshed = WEB.tokens(server, "openid");
+        let code = WEB.code(server, "openid");
+        // What the replica has not been sent yet would be lost, too.
+        std::thread::sleep(Duration::from_secs(1));
+        cut();
+        Self {
+            revocation: WEB.revoke(server, &revoked.refresh),
+            refresh: WEB.refresh(server, &refreshed.refresh),
+            redemption: WEB.redeem(server, &code),
+            revoked,
+            refreshed,
+            code,
+        }
+    }
+}
+
+fn replaces(system: &mut RedisSentinel, server: &Server) {
+    let primary = system.primary();
+    system.nodes[primary].kill();
+    system.wait_other_primary(primary);
+    recovers(server);
+}
+
+/// F11: what a failover to a replica that was cut off loses, as `docs/operations.md` says: all that
+/// was answered since then, and nothing before.
+#[test]
+fn a_failover_loses_what_the_replica_had_not_been_sent() {
+    let mut system = RedisSentinel::start();
+    let server = Server::start_on(&system.url(), Front::Direct, |_| ());
+    let _log = server.log_on_failure();
+    let before = WEB.tokens(&server, "openid");
+    let before_dead = WEB.tokens(&server, "openid");
+    WEB.revoke(&server, &before_dead.refresh).expect(200);
+    let after = AfterTheCut::of(&server, || system.cut_replicas());
+    after.revocation.expect(200);
+    let lost = Tokens::of(&after.refresh);
+    let first = Tokens::of(&after.redemption);
+
+    replaces(&mut system, &server);
+
+    grant_is_dead(&server, &WEB, &before_dead);
+    Tokens::of(&WEB.refresh(&server, &before.refresh));
+    // The revocation is undone, and is done by asking again.
+    is_alive(&server, &after.revoked.access);
+    WEB.revoke(&server, &after.revoked.refresh).expect(200);
+    grant_is_dead(&server, &WEB, &after.revoked);
+    // A refresh token of after the cut is unknown, which is nobody's fault: its grant lives.
+    is_dead(&server, &lost.access);
+    WEB.refresh(&server, &lost.refresh).refused(400, "invalid_grant");
+    Tokens::of(&WEB.refresh(&server, &after.refreshed.refresh));
+    // So is the redemption of the code.
+    is_dead(&server, &first.access);
+    WEB.refresh(&server, &first.refresh).refused(400, "invalid_grant");
+    Tokens::of(&WEB.redeem(&server, &after.code));
+    WEB.redeem(&server, &after.code).refused(400, "invalid_grant");
+}
+
+/// F11: with `redis_wait`, nothing is answered that such a failover loses.
+#[test]
+fn what_no_replica_has_is_not_answered() {
+    let mut system = RedisSentinel::start_with(2, &RedisOptions::default());
+    let server = Server::start_on(&system.url(), Front::Edge, waits_for_a_replica);
+    let _log = server.log_on_failure();
+    let read = WEB.tokens(&server, "openid");
+    let after = AfterTheCut::of(&server, || system.cut_replicas());
+    for answer in [&after.revocation, &after.refresh, &after.redemption] {
+        is_unavailable(answer);
+    }
+    // What only reads goes on.
+    is_alive(&server, &read.access);
+    // Whichever becomes the primary, the other one follows it.
+    for node in &system.nodes {
+        assert_eq!(node.command(&["CONFIG", "SET", "masterauth", ""]), "+OK\r\n");
+    }
+
+    replaces(&mut system, &server);
+
+    until("the revocation is answered", || {
+        WEB.revoke(&server, &after.revoked.refresh).status == 200
+    });
+    grant_is_dead(&server, &WEB, &after.revoked);
+    Tokens::of(&WEB.refresh(&server, &after.refreshed.refresh));
+}

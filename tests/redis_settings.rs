@@ -1,0 +1,101 @@
+//! F7, F2: Redis servers that evict rows, and what the operator hears of those that are away.
+
+use crate::faults::is_unavailable;
+use crate::oauth::{ALICE, ALICES_PASSWORD, WEB, own_tokens};
+use crate::server::{Server, until};
+
+fn set(server: &Server, name: &str, value: &str) {
+    let answer = server.redis.as_ref().unwrap().command(&["CONFIG", "SET", name, value]);
+    assert_eq!(answer, "+OK\r\n");
+}
+
+fn ready(server: &Server) -> u16 {
+    server.get("/readyz").send().status
+}
+
+/// F6, F7: with an eviction policy the origin does not start, and says why in one sentence.
+#[test]
+fn an_origin_does_not_start_on_a_server_that_evicts_rows() {
+    let mut server = Server::start_origin();
+    server.origin.kill();
+    for policy in ["allkeys-lru", "volatile-lfu"] {
+        set(&server, "maxmemory-policy", policy);
+        let output = server.try_cadence(&["serve"]);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{told}");
+        let sentence = format!("Redis has maxmemory-policy {policy}, under which");
+        assert!(told.contains(&sentence) && told.contains("set noeviction"), "{told}");
+    }
+    set(&server, "maxmemory-policy", "noeviction");
+    server.origin.restart();
+    assert_eq!(ready(&server), 200);
+}
+
+/// F7: a policy that is changed later makes the origin unready. What was revoked stays so, whatever
+/// rows are evicted.
+#[test]
+fn a_policy_that_evicts_makes_the_origin_unready_and_revives_nothing() {
+    let server = Server::start_origin();
+    let _log = server.log_on_failure();
+    let revoked: Vec<_> = (0..20)
+        .map(|_| {
+            let tokens = WEB.tokens(&server, "openid");
+            WEB.revoke(&server, &tokens.refresh).expect(200);
+            tokens
+        })
+        .collect();
+    let alive: Vec<_> = (0..20).map(|_| WEB.tokens(&server, "openid")).collect();
+    set(&server, "maxmemory-policy", "allkeys-random");
+    until("the origin is not ready", || ready(&server) == 503);
+    assert!(server.origin.log().contains("maxmemory-policy allkeys-random"));
+    server.get("/healthz").send().expect(200);
+
+    let redis = server.redis.as_ref().unwrap();
+    let used: u64 = redis.info("memory", "used_memory").parse().unwrap();
+    set(&server, "maxmemory", &(used - used / 50).to_string());
+    until("rows are evicted", || {
+        let _ =
+            redis.command(&["EVAL", "redis.call('SET', 'x', string.rep('x', 100)) return 1", "0"]);
+        redis.info("stats", "evicted_keys").parse::<u64>().unwrap() > 50
+    });
+    for tokens in &revoked {
+        let answer = server.get("/oauth2/userinfo").bearer(&tokens.access).send();
+        answer.refused(401, "invalid_token");
+        WEB.refresh(&server, &tokens.refresh).refused(400, "invalid_grant");
+    }
+    let mut gone = 0;
+    for tokens in &alive {
+        let answer = server.get("/oauth2/userinfo").bearer(&tokens.access).send();
+        assert!([200, 401].contains(&answer.status), "{answer:?}");
+        gone += u32::from(answer.status == 401);
+    }
+    assert!(gone > 0, "rows of grants were among those evicted");
+
+    set(&server, "maxmemory", "0");
+    set(&server, "maxmemory-policy", "noeviction");
+    until("the origin is ready again", || ready(&server) == 200);
+    own_tokens(&server, ALICE, ALICES_PASSWORD).expect(200);
+}
+
+/// F1, F2: the breaker opens, refuses at once, and closes; metrics and log tell of it.
+#[test]
+fn a_breaker_that_opens_is_seen_by_the_operator() {
+    let mut server = Server::start_origin();
+    let tokens = WEB.tokens(&server, "openid");
+    let is_open = |server: &Server| {
+        let metrics = server.origin.metrics();
+        let gauge = metrics.lines().find(|line| line.starts_with("cadence_redis_breaker_open{"));
+        gauge.unwrap_or_else(|| panic!("no gauge in {metrics}")).ends_with(" 1")
+    };
+    assert!(!is_open(&server));
+    server.redis.as_mut().unwrap().kill();
+    until("the breaker is open", || {
+        is_unavailable(&server.get("/oauth2/userinfo").bearer(&tokens.access).send());
+        is_open(&server)
+    });
+    assert!(server.origin.log().contains("Redis is away"));
+    server.redis.as_mut().unwrap().restart();
+    until("the server is ready again", || ready(&server) == 200);
+    assert!(!is_open(&server));
+    assert!(server.origin.log().contains("Redis is back"));
+}

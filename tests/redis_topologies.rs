@@ -1,0 +1,77 @@
+//! Sign-ins with the store on a cluster, behind Sentinel, and over TLS.
+
+use stack::{Authority, Front, Redis, RedisCluster, RedisOptions, RedisSentinel};
+
+use crate::oauth::{ALICE, ALICES_PASSWORD, Tokens, WEB, grant_is_dead, is_alive, own_tokens};
+use crate::server::{Server, until};
+
+/// Signs Alice in through the pages, and goes on to the end of all that she is given.
+fn signs_in_and_out(server: &Server) {
+    let _log = server.log_on_failure();
+    let first = WEB.tokens(server, "openid profile offline_access");
+    is_alive(server, &first.access);
+    let second = Tokens::of(&WEB.refresh(server, &first.refresh));
+    is_alive(server, &second.access);
+    let told = WEB.introspect(server, &second.access).expect(200).json();
+    assert_eq!((told["active"].as_bool(), told["client_id"].as_str()), (Some(true), Some("web")));
+    WEB.revoke(server, &second.refresh).expect(200);
+    grant_is_dead(server, &WEB, &second);
+
+    let code = WEB.code(server, "openid");
+    let tokens = Tokens::of(&WEB.redeem(server, &code));
+    WEB.redeem(server, &code).refused(400, "invalid_grant");
+    grant_is_dead(server, &WEB, &tokens);
+
+    let reused = WEB.tokens(server, "openid");
+    let next = Tokens::of(&WEB.refresh(server, &reused.refresh));
+    is_alive(server, &next.access);
+    WEB.refresh(server, &reused.refresh).refused(400, "invalid_grant");
+    grant_is_dead(server, &WEB, &next);
+
+    own_tokens(server, ALICE, "a-wrong-password").refused(400, "invalid_grant");
+    own_tokens(server, ALICE, ALICES_PASSWORD).expect(200);
+    server.get("/readyz").send().expect(200);
+}
+
+#[test]
+fn on_a_cluster() {
+    let cluster = RedisCluster::start();
+    signs_in_and_out(&Server::start_on(&cluster.url(), Front::Edge, |_| ()));
+}
+
+#[test]
+fn behind_sentinel() {
+    let system = RedisSentinel::start();
+    let server = Server::start_on(&system.url(), Front::Edge, |origin| {
+        origin.set("CADENCE_REDIS_WAIT", "1");
+    });
+    signs_in_and_out(&server);
+    system.fail_over();
+    system.wait_whole();
+    until("the server is ready again", || server.get("/readyz").send().status == 200);
+    signs_in_and_out(&server);
+}
+
+#[test]
+fn over_tls() {
+    let (authority, port) = (Authority::new(), stack::free_port());
+    let own = authority.certify("127.0.0.1");
+    let redis = RedisOptions::default().with_tls(port, &authority, &own, true);
+    let _redis = Redis::start_with(
+        redis.with(&["--requirepass", "opensesame"]).administered_by("default", "opensesame"),
+    );
+    let shown = authority.certify("cadence");
+    let password = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(password.path(), "opensesame\n").unwrap();
+    let server = Server::start_on(&format!("rediss://127.0.0.1:{port}"), Front::Edge, |origin| {
+        for (name, file) in [
+            ("CADENCE_REDIS_PASSWORD_FILE", password.path()),
+            ("CADENCE_REDIS_CA_FILE", &authority.file()),
+            ("CADENCE_REDIS_CLIENT_CERT_FILE", &shown.certificate),
+            ("CADENCE_REDIS_CLIENT_KEY_FILE", &shown.key),
+        ] {
+            origin.set(name, &file.display().to_string());
+        }
+    });
+    signs_in_and_out(&server);
+}
