@@ -45,9 +45,9 @@ pub struct App {
     pub known: Known,
     /// The signing keys, replaced as a whole when they change.
     pub keys: ArcSwap<KeyRing>,
-    /// Claims of access tokens whose signatures were verified, by the digest of the whole token:
-    /// only good ones get in, so no flood of bad ones drives them out.
-    pub verified: Cache<[u8; 32], Arc<Verified<AccessTokenClaims>>>,
+    /// Access tokens whose signatures were verified, by the digest of the whole token: only good ones
+    /// get in, so no flood of bad ones drives them out.
+    pub verified: Cache<[u8; 32], Arc<VerifiedToken>>,
     /// Failed client authentications lately, by client and network.
     pub client_failures: Cache<Sha256Digest, Arc<AtomicU32>>,
     /// The keys that the edge has, too.
@@ -69,6 +69,14 @@ pub struct App {
     /// Whether requests that no edge has signed are refused.
     pub require_edge: bool,
     key_seal: SealKey,
+}
+
+/// An access token whose signature was verified.
+pub struct VerifiedToken {
+    /// The key that has signed it. The token is good only as long as this one is published.
+    pub kid: String,
+    /// What it says.
+    pub verified: Verified<AccessTokenClaims>,
 }
 
 /// Something that a request needs is away: nothing was decided. Becomes a 503, never a "no".
@@ -162,16 +170,12 @@ impl App {
         })
     }
 
-    /// Reads the signing keys again; another process may have rotated them.
+    /// Reads the signing keys again; another process may have rotated or revoked some.
     ///
     /// # Errors
     /// [`KeyError`]; the keys stay as they were.
-    pub async fn reload_keys(&self, now: UnixTime) -> Result<(), KeyError> {
+    pub async fn reload_keys(&self) -> Result<(), KeyError> {
         let keys = KeyRing::load(self.known.directory(), &self.key_seal).await?;
-        if keys.jwks(now) != self.keys.load().jwks(now) {
-            // A key may be gone, and with it every token that it had signed.
-            self.verified.invalidate_all();
-        }
         self.keys.store(Arc::new(keys));
         Ok(())
     }

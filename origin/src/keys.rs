@@ -20,8 +20,12 @@ use shared::seal::SealKey;
 use shared::secret::base64url;
 use shared::time::UnixTime;
 
+pub use revocation::revoke;
+
 use crate::clock;
 use crate::directory::{Directory, DirectoryError, KeyRecord};
+
+mod revocation;
 
 /// How long a key stays published after its successor signs, seconds: its last token has expired.
 const RETIRES_IN: u64 = (if ACCESS_TOKEN_EXPIRES_IN > ID_TOKEN_EXPIRES_IN {
@@ -180,12 +184,29 @@ impl KeyRing {
         typ: Typ,
         now: UnixTime,
     ) -> Result<Verified<T>, JwtRefused> {
-        let jwt = UntrustedJwt::parse(token, typ)?;
+        self.verify_parsed(&UntrustedJwt::parse(token, typ)?, now)
+    }
+
+    /// Verifies the signature of a token that is parsed already, as [`Self::verify`] does.
+    ///
+    /// # Errors
+    /// [`JwtRefused`]; [`JwtRefused::Kid`] when no published key has the `kid`.
+    pub fn verify_parsed<T: DeserializeOwned>(
+        &self,
+        jwt: &UntrustedJwt<'_>,
+        now: UnixTime,
+    ) -> Result<Verified<T>, JwtRefused> {
         let key = self
             .published(now)
             .find(|key| key.jwk.kid == jwt.kid() && key.jwk.alg == jwt.alg())
             .ok_or(JwtRefused::Kid)?;
         jwt.accept(&key.jwk, verdict(&key.verifier, jwt.signing_input(), jwt.signature()))
+    }
+
+    /// Tells whether a key of this name is published: what it has signed may still be good.
+    #[must_use]
+    pub fn publishes(&self, kid: &str, now: UnixTime) -> bool {
+        self.published(now).any(|key| key.jwk.kid == kid)
     }
 
     /// Returns what is published.

@@ -27,6 +27,12 @@ pub enum Key {
         #[arg(long, default_value_t = SIGNS_IN)]
         signs_in: u64,
     },
+    /// Takes a key out of use at once, because somebody else may have it: every token that it has
+    /// signed dies. When no other key of its algorithm signs, a new one does at once.
+    Revoke {
+        /// The key's name, as `cadence key list` shows it.
+        kid: String,
+    },
 }
 
 impl Key {
@@ -37,14 +43,21 @@ impl Key {
     pub async fn run(self, config: &Config, output: &Output) -> Result<(), CommandError> {
         let directory = directory(config).await?;
         let now = clock::now();
-        if let Self::Rotate { alg, signs_in } = self {
-            let algs = match alg {
-                Some(alg) => vec![Alg::parse(&alg).ok_or("--alg takes ES256, EdDSA or RS256")?],
-                None => Alg::ALL.to_vec(),
-            };
-            let secret = server_secret::find(config, &*directory).await?;
-            let signs_at = now.plus(signs_in);
-            keys::rotate(&*directory, &app::key_seal(&secret), &algs, signs_at, now).await?;
+        match self {
+            Self::List => {}
+            Self::Rotate { alg, signs_in } => {
+                let algs = match alg {
+                    Some(alg) => vec![Alg::parse(&alg).ok_or("--alg takes ES256, EdDSA or RS256")?],
+                    None => Alg::ALL.to_vec(),
+                };
+                let secret = server_secret::find(config, &*directory).await?;
+                let signs_at = now.plus(signs_in);
+                keys::rotate(&*directory, &app::key_seal(&secret), &algs, signs_at, now).await?;
+            }
+            Self::Revoke { kid } => {
+                let secret = server_secret::find(config, &*directory).await?;
+                keys::revoke(&*directory, &app::key_seal(&secret), &kid, now).await?;
+            }
         }
         let rows: Vec<Value> = directory.list_keys().await?.iter().map(shown).collect();
         output.list(&rows, &["kid", "alg", "created_at", "signs_at", "expires_at"]);

@@ -126,7 +126,7 @@ fn open_many_files() {
 async fn reload_keys(app: Arc<App>) {
     loop {
         tokio::time::sleep(RELOAD_EVERY).await;
-        if let Err(error) = app.reload_keys(clock::now()).await {
+        if let Err(error) = app.reload_keys().await {
             tracing::warn!(%error, "the signing keys cannot be read; those known go on");
         }
     }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use shared::bearer::{self, BearerCredentials};
 use shared::claims::{AccessToken, AccessTokenClaims};
 use shared::error::OAuthError;
-use shared::jwt::{Typ, Verified};
+use shared::jwt::{Typ, UntrustedJwt, Verified};
 use shared::secret::Sha256Digest;
 
 use super::answer::HttpError;
 use super::arrival::Incoming;
-use crate::app::App;
+use crate::app::{App, VerifiedToken};
 use crate::directory::UserRecord;
 use crate::store::GrantRecord;
 
@@ -104,11 +104,16 @@ fn verify_signature(
     text: &str,
 ) -> Option<Verified<AccessTokenClaims>> {
     let digest = Sha256Digest::of(text.as_bytes());
-    if let Some(verified) = app.verified.get(digest.as_bytes()) {
-        return Some(Verified::clone(&verified));
-    }
     let keys = app.keys.load();
-    let verified = Arc::new(keys.verify(text, Typ::AccessToken, incoming.now).ok()?);
-    app.verified.insert(*digest.as_bytes(), verified.clone());
-    Some(Verified::clone(&verified))
+    let known = app.verified.get(digest.as_bytes());
+    // A key may be gone since, and with it every token that it has signed.
+    let known = known.filter(|token| keys.publishes(&token.kid, incoming.now));
+    if let Some(token) = known {
+        return Some(token.verified.clone());
+    }
+    let jwt = UntrustedJwt::parse(text, Typ::AccessToken).ok()?;
+    let verified = keys.verify_parsed(&jwt, incoming.now).ok()?;
+    let token = VerifiedToken { kid: jwt.kid().to_owned(), verified: verified.clone() };
+    app.verified.insert(*digest.as_bytes(), Arc::new(token));
+    Some(verified)
 }
