@@ -201,31 +201,6 @@ scenarios! { doors:
         assert_eq!(told.body, r#"{"active":false}"#);
     }
 
-    /// ED09: whoever asks at the same time, everybody hears about themselves.
-    fn nobody_hears_about_somebody_else(server) {
-        let names: Vec<String> = (0..4).map(|_| server.new_user("crowd")).collect();
-        let crowd: Vec<(String, String)> = names
-            .iter()
-            .map(|name| {
-                let tokens = Tokens::of(&own_tokens(server, name, "a-passphrase-for-tests"));
-                (name.clone(), tokens.access)
-            })
-            .collect();
-        std::thread::scope(|scope| {
-            for hand in 0..8 {
-                let crowd = &crowd;
-                scope.spawn(move || {
-                    for turn in 0..15 {
-                        let (name, token) = &crowd[(hand + turn) % crowd.len()];
-                        let told = server.get("/oauth2/userinfo").bearer(token).send().expect(200);
-                        assert_eq!(told.json()["email"], **name);
-                        assert_eq!(told.json()["sub"], jwt_part(token, 1)["sub"]);
-                    }
-                });
-            }
-        });
-    }
-
     /// Other methods, unknown paths.
     fn the_api_has_the_methods_that_it_has(server) {
         for (method, path, allow) in [

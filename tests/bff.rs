@@ -1,12 +1,10 @@
-//! The backend-for-frontend: sign-in, session, API calls, renewal, logout, and what must not work.
+//! The backend-for-frontend: sign-in, session, logout, and what must not work. Its API calls are in
+//! `bff_api`, its renewals in `bff_renewal`.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::browser::{Browser, Form};
@@ -16,7 +14,7 @@ use crate::scripted::{Received, Scripted, reply};
 use crate::server::{Server, until};
 
 /// Signs Alice in through the backend-for-frontend.
-fn signed_in(server: &Server) -> Browser<'_> {
+pub(crate) fn signed_in(server: &Server) -> Browser<'_> {
     let mut browser = server.alice();
     let answer = sign_in(&mut browser, "/bff/login?return_to=/app");
     assert_eq!(answer.location(), format!("{}/app", server.url));
@@ -24,7 +22,7 @@ fn signed_in(server: &Server) -> Browser<'_> {
 }
 
 /// Follows a sign-in up to the redirect back into the app.
-fn sign_in(browser: &mut Browser<'_>, login: &str) -> Answer {
+pub(crate) fn sign_in(browser: &mut Browser<'_>, login: &str) -> Answer {
     let mut answer = browser.open(login);
     for _ in 0..10 {
         if answer.status == 303 && !answer.location().contains("/oauth2/") {
@@ -47,46 +45,36 @@ fn sign_in(browser: &mut Browser<'_>, login: &str) -> Answer {
 }
 
 /// Calls as a page of the same host does.
-fn call(browser: &mut Browser<'_>, server: &Server, method: &str, path: &str) -> Answer {
+pub(crate) fn call(browser: &mut Browser<'_>, server: &Server, method: &str, path: &str) -> Answer {
     browser.send(from_own_page(server.request(method, path)))
 }
 
-fn from_own_page(request: Request) -> Request {
+pub(crate) fn from_own_page(request: Request) -> Request {
     request.header("x-csrf", "1").header("sec-fetch-site", "same-origin")
 }
 
-fn handle(browser: &Browser<'_>) -> String {
+pub(crate) fn handle(browser: &Browser<'_>) -> String {
     let cookie = browser.cookies().iter().find(|(name, _)| name == "cadence_bff");
     cookie.expect("there is a session cookie").1.clone()
 }
 
 /// The key of the session's row, as the key table says.
-fn row(browser: &Browser<'_>) -> String {
+pub(crate) fn row(browser: &Browser<'_>) -> String {
     row_of(&handle(browser))
 }
 
-fn row_of(handle: &str) -> String {
+pub(crate) fn row_of(handle: &str) -> String {
     let digest = Sha256::digest(handle.as_bytes());
     let digest = URL_SAFE_NO_PAD.encode(digest);
     format!("cadence:bff:{{{digest}}}")
 }
 
-/// Makes the access token of a session due, and every isolate forget it.
-fn make_due(server: &mut Server, row: &str) {
-    redis(server, &["HSET", row, "renew_at", "1"]);
-    server.edge.as_mut().unwrap().restart();
-}
-
 /// Asks Redis for one text.
-fn redis(server: &Server, words: &[&str]) -> String {
+pub(crate) fn redis(server: &Server, words: &[&str]) -> String {
     let answer = server.redis.as_ref().unwrap().command(words);
     // RESP 2: a bulk string has its length before it, a number a colon.
     let text = answer.strip_prefix('$').and_then(|it| it.split_once("\r\n")).map(|it| it.1);
     text.unwrap_or(&answer).trim_end().to_owned()
-}
-
-fn renewals(server: &Server, outcome: &str) -> u64 {
-    server.origin.metric(&format!("cadence_bff_renewals_total{{outcome=\"{outcome}\"}}"))
 }
 
 /// BF01, BF02: the session is a cookie that no script and no other site reaches, and no answer of the
@@ -225,6 +213,37 @@ fn a_sign_in_replaces_the_session_before() {
     assert_ne!(handle(&fixed), "chosen-by-somebody");
 }
 
+/// BF12: a sign-in that is under way is nobody's session, however far it has come.
+#[test]
+fn until_a_sign_in_is_complete_nobody_is_signed_in() {
+    let server = Server::edge();
+    let _log = server.log_on_failure();
+    let nobody = |browser: &mut Browser<'_>, what: &str| {
+        for path in ["/bff/session", "/bff/user", "/bff/api/me"] {
+            let answer = call(browser, server, "GET", path);
+            assert_eq!(answer.status, 401, "{what}: {answer:?}");
+        }
+    };
+    let mut browser = Browser::new(server);
+    let begun = browser.open("/bff/login");
+    nobody(&mut browser, "begun");
+    let page = browser.follow(begun).expect(200);
+    nobody(&mut browser, "at the login page");
+    let form = Form::of(&page).with("username", ALICE).with("password", "wrong");
+    browser.submit(&form);
+    nobody(&mut browser, "with a wrong password");
+    let form = Form::of(&page).with("username", ALICE).with("password", ALICES_PASSWORD);
+    let answer = browser.submit(&form).expect(303);
+    assert!(answer.location().contains("/bff/callback?"), "{answer:?}");
+    nobody(&mut browser, "before the callback");
+    // Only now, and the session that was there before stays what it was meanwhile.
+    let callback = answer.location().to_owned();
+    assert_eq!(browser.open(&callback).status, 303);
+    call(&mut browser, server, "GET", "/bff/session").expect(200);
+    browser.open("/bff/login?prompt=login");
+    call(&mut browser, server, "GET", "/bff/session").expect(200);
+}
+
 /// AZ45: nowhere else does a sign-in lead back to.
 #[test]
 fn a_sign_in_leads_back_to_this_host_only() {
@@ -339,12 +358,20 @@ fn another_site_changes_nothing_and_reads_nothing() {
         &[("x-csrf", "1"), ("origin", "null")],
         &[("x-csrf", "1"), ("sec-fetch-site", "same-origin"), ("origin", "https://evil.example")],
     ] {
-        for path in ["/bff/logout", "/bff/api/me"] {
-            let mut request = server.post(path);
-            for (name, value) in headers {
-                request = request.header(name, value);
+        // With a body of each kind that a form or script of elsewhere may send unasked.
+        for content_type in [
+            "application/x-www-form-urlencoded",
+            "multipart/form-data; boundary=x",
+            "text/plain",
+            "application/json",
+        ] {
+            for path in ["/bff/logout", "/bff/api/me"] {
+                let mut request = server.post(path).body(content_type, "{}");
+                for (name, value) in headers {
+                    request = request.header(name, value);
+                }
+                browser.send(request).refused(403, "access_denied");
             }
-            browser.send(request).refused(403, "access_denied");
         }
     }
     for path in ["/bff/session", "/bff/api/me"] {
@@ -355,286 +382,6 @@ fn another_site_changes_nothing_and_reads_nothing() {
         assert_eq!(answer.header("access-control-allow-origin"), None);
     }
     call(&mut browser, server, "GET", "/bff/session").expect(200);
-}
-
-/// A system whose backend-for-frontend reaches `upstream` at `/api/up`.
-fn in_front_of(upstream: &Scripted) -> Server {
-    let setting = format!(
-        r#"[{{"prefix":"/api/up","url":"{0}","audience":"https://notes.example.test"}},
-            {{"prefix":"/api/hidden","url":"{0}","audience":"https://notes.example.test"}},
-            {{"prefix":"/api/other","url":"{0}","audience":"https://nobody.example"}},
-            {{"prefix":"/api/scoped","url":"{0}","audience":"https://notes.example.test",
-              "scope":"notes:write"}}]"#,
-        upstream.url()
-    );
-    Server::start_tuned(
-        |_| (),
-        |edge| {
-            edge.set("CADENCE_UPSTREAMS", &setting);
-            edge.set("CADENCE_BFF_API", r#"["/api/me","/api/up","/api/other","/api/scoped"]"#);
-        },
-    )
-}
-
-fn echo(received: &Received, stream: &mut std::net::TcpStream) {
-    let body = String::from_utf8_lossy(&received.body).into_owned();
-    let headers = [
-        ("content-type", "text/plain"),
-        ("set-cookie", "theme=dark"),
-        ("via", "x"),
-        ("cdn-cache-control", "max-age=60"),
-    ];
-    reply(stream, "200 OK", &headers, &body);
-}
-
-/// BF05, BF06, BF11: only what is on the list is reached, with nothing of the browser's credentials.
-#[test]
-fn an_api_is_reached_by_its_own_path_with_the_sessions_token() {
-    let upstream = Scripted::start(echo);
-    let server = in_front_of(&upstream);
-    let _log = server.log_on_failure();
-    let mut browser = signed_in(&server);
-    let cookies = browser.cookies().len();
-    for (method, path, body) in [
-        ("GET", "/api/up?a=b%2Fc", None),
-        ("POST", "/api/up/x", Some(r#"{"text":"milk"}"#)),
-        ("PUT", "/api/up/x/", Some("text")),
-        ("DELETE", "/api/up/x", None),
-    ] {
-        let request = from_own_page(server.request(method, &format!("/bff{path}")))
-            .header("authorization", "Bearer of-the-browser")
-            .header("x-user", "admin")
-            .header("x-forwarded-uri", "/api/hidden")
-            .header("x-custom", "kept");
-        let request = match body {
-            Some(body) => request.body("application/json", body),
-            None => request,
-        };
-        let answer = browser.send(request).expect(200);
-        assert_eq!(answer.body, body.unwrap_or_default());
-        assert_eq!(answer.header("cache-control"), Some("private, no-store"));
-        assert_eq!(answer.header("cdn-cache-control"), None);
-        assert!(answer.header("content-security-policy").unwrap().contains("sandbox"));
-        assert!(answer.headers("vary").join(",").contains("Cookie"), "{answer:?}");
-        let last = upstream.last();
-        assert_eq!((last.method.as_str(), last.target.as_str()), (method, path));
-        let [authorization] = &last.header("authorization")[..] else { panic!("{last:?}") };
-        assert!(authorization.starts_with("Bearer eyJ"), "{authorization}");
-        for dropped in ["cookie", "x-user", "x-forwarded-uri"] {
-            assert!(last.header(dropped).is_empty(), "{dropped}");
-        }
-        assert_eq!(last.header("x-custom"), ["kept"]);
-    }
-    assert_eq!(browser.cookies().len(), cookies + 1, "an upstream may set cookies of its own");
-    let before = upstream.received().len();
-    for path in [
-        "/bff/api/hidden",
-        "/bff/api/upx",
-        "/bff/api/up/%2e%2e/hidden",
-        "/bff/api/up%2f..%2fhidden",
-        "/bff/api//up",
-        "/bff/api/@evil.example/up",
-        "/bff/api/up;/../hidden",
-        "/bff/api/auth/logout",
-        "/bff/api/",
-        "/bff/api",
-        "/bff//api/up",
-        "/bff/oauth2/token",
-        "/bff/internal/clients",
-        "/bff/apihttp://evil.example/",
-    ] {
-        call(&mut browser, &server, "GET", path).refused(404, "invalid_request");
-    }
-    // An API that the session's token is not for, and one that it does not suffice for.
-    call(&mut browser, &server, "GET", "/bff/api/scoped").refused(403, "insufficient_scope");
-    for method in ["GET", "POST"] {
-        call(&mut browser, &server, method, "/bff/api/other").refused(403, "access_denied");
-    }
-    // No API's answer is a page of this host.
-    let navigation = server.get("/bff/api/up").header("sec-fetch-mode", "navigate");
-    browser.send(navigation).refused(403, "access_denied");
-    assert_eq!(upstream.received().len(), before);
-    call(&mut browser, &server, "GET", "/bff/session").expect(200);
-}
-
-/// An upstream that answers rubbish, or not at all, is 503 with the session unharmed.
-#[test]
-fn an_upstream_that_answers_rubbish_harms_no_session() {
-    let upstream = Scripted::start(|received: &Received, stream: &mut std::net::TcpStream| {
-        let answer = match received.target.as_str() {
-            "/api/up/rubbish" => "what is this?\r\n\r\n",
-            "/api/up/half" => "HTTP/1.1 200 OK\r\ncontent-le",
-            "/api/up/error" => "HTTP/1.1 500 Broken\r\ncontent-length: 4\r\n\r\noops",
-            "/api/up/401" => {
-                "HTTP/1.1 401 No\r\nwww-authenticate: Bearer\r\ncontent-length: 0\r\n\r\n"
-            }
-            _ => "",
-        };
-        let _ = stream.write_all(answer.as_bytes());
-    });
-    let server = in_front_of(&upstream);
-    let _log = server.log_on_failure();
-    let mut browser = signed_in(&server);
-    for path in ["rubbish", "half", "nothing"] {
-        let answer = call(&mut browser, &server, "GET", &format!("/bff/api/up/{path}"));
-        answer.refused(503, "temporarily_unavailable");
-        assert!(answer.headers("set-cookie").is_empty(), "{path}");
-    }
-    // What it says itself is its own: an API's 500 and 401 sign nobody out.
-    for (path, status) in [("error", 500), ("401", 401)] {
-        let request = from_own_page(server.get(&format!("/bff/api/up/{path}")));
-        let cookie = format!("cadence_bff={}", handle(&browser));
-        let answer = request.header("cookie", &cookie).send_elsewhere();
-        assert_eq!(answer.status, status);
-        assert_eq!(answer.header("www-authenticate"), None, "no browser is asked for a token");
-    }
-    call(&mut browser, &server, "GET", "/bff/session").expect(200);
-}
-
-/// BF09: however many ask, in however many isolates, the refresh token is used once, and the handle
-/// stays what it was.
-#[test]
-fn twenty_tabs_renew_once() {
-    let twin = stack::free_port();
-    let mut server = Server::start_tuned(|_| (), |edge| edge.twin_at(twin));
-    let browser = signed_in(&server);
-    let row = row(&browser);
-    let cookies = browser.cookies().to_vec();
-    drop(browser);
-    for round in 1..=5 {
-        make_due(&mut server, &row);
-        let server = &server;
-        let _log = server.log_on_failure();
-        let cookie: Vec<String> =
-            cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let cookie = cookie.join("; ");
-        std::thread::scope(|scope| {
-            for tab in 0..20 {
-                let url = match tab % 2 {
-                    0 => server.url.clone(),
-                    _ => server.edge.as_ref().unwrap().twin_url(),
-                };
-                let request = Request::new("GET", format!("{url}/bff/api/me"));
-                let request = from_own_page(request).header("cookie", &cookie);
-                scope.spawn(move || {
-                    let answer = request.send().expect(200);
-                    assert!(answer.headers("set-cookie").is_empty(), "the handle stays");
-                });
-            }
-        });
-        assert_eq!(renewals(server, "renewed"), round);
-    }
-    assert_eq!(renewals(&server, "refused") + renewals(&server, "failed"), 0);
-}
-
-/// The same with twenty tabs of a real browser: each of them works, and none is signed out.
-#[test]
-fn twenty_tabs_of_a_browser_renew_once() {
-    let mut server = Server::start_edge();
-    let root = stack::root();
-    let mut node = Command::new("node")
-        .arg(root.join("tests/browser/tabs.mjs"))
-        .args([&server.url, ALICE, ALICES_PASSWORD])
-        .current_dir(&root)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("node is installed");
-    let mut output = BufReader::new(node.stdout.take().unwrap());
-    let mut say = || {
-        let mut line = String::new();
-        output.read_line(&mut line).unwrap();
-        serde_json::from_str::<Value>(&line).unwrap_or_else(|_| panic!("tabs.mjs said {line:?}"))
-    };
-    let handle = say()["handle"].as_str().unwrap().to_owned();
-    make_due(&mut server, &row_of(&handle));
-    let _log = server.log_on_failure();
-    writeln!(node.stdin.as_mut().unwrap(), "go").unwrap();
-    let told = say();
-    assert!(node.wait().unwrap().success());
-    assert_eq!(told["answers"], serde_json::json!(vec![200; 20]), "{told:#}");
-    assert_eq!(told["handle"], handle, "the handle stays");
-    assert_eq!(told["after"], serde_json::json!(vec![401; 20]), "one signs out, and all are");
-    assert_eq!(renewals(&server, "renewed"), 1);
-    assert_eq!(renewals(&server, "refused") + renewals(&server, "failed"), 0);
-}
-
-/// BF10: what is away ends no session; what is over does.
-#[test]
-fn an_outage_ends_no_session_and_a_revocation_does() {
-    let mut server = Server::start_edge();
-    let browser = signed_in(&server);
-    let (row, cookies) = (row(&browser), browser.cookies().to_vec());
-    drop(browser);
-    let as_before = |server: &Server, method: &str, path: &str| {
-        let mut browser = Browser::new(server);
-        *browser.cookies_mut() = cookies.clone();
-        call(&mut browser, server, method, path)
-    };
-    make_due(&mut server, &row);
-    server.origin.kill();
-    for (method, path) in [("GET", "/bff/session"), ("GET", "/bff/api/me"), ("POST", "/bff/logout")]
-    {
-        let answer = as_before(&server, method, path);
-        answer.refused(503, "temporarily_unavailable");
-        assert!(answer.headers("set-cookie").is_empty(), "the cookie stays: {answer:?}");
-        assert!(answer.header("retry-after").is_some());
-    }
-    server.origin.restart();
-    as_before(&server, "GET", "/bff/api/me").expect(200);
-    assert_eq!(renewals(&server, "renewed"), 1);
-
-    // Redis away in the middle of it.
-    make_due(&mut server, &row);
-    server.redis.as_ref().unwrap().signal("STOP");
-    as_before(&server, "GET", "/bff/session").refused(503, "temporarily_unavailable");
-    server.redis.as_ref().unwrap().signal("CONT");
-    until("the session is back", || as_before(&server, "GET", "/bff/session").status == 200);
-
-    // The grant goes: the session ends at the next question.
-    let grant = redis(&server, &["HGET", &row, "grant_id"]);
-    assert_eq!(redis(&server, &["DEL", &format!("cadence:grant:{{{grant}}}")]), ":1");
-    make_due(&mut server, &row);
-    let over = as_before(&server, "GET", "/bff/api/me");
-    over.refused(401, "login_required");
-    assert!(over.headers("set-cookie").is_empty(), "it may meet a newer cookie");
-    assert_eq!(renewals(&server, "refused"), 1);
-}
-
-/// A renewal whose outcome was lost goes on from where it was, however late: nothing is presented
-/// twice, and nobody is signed out.
-#[test]
-fn a_renewal_that_was_cut_short_is_resumed_after_the_grace() {
-    let mut server = Server::start_edge();
-    let browser = signed_in(&server);
-    let (row, cookies) = (row(&browser), browser.cookies().to_vec());
-    drop(browser);
-    let fields = |server: &Server| -> Vec<String> {
-        ["sealed", "renew_at"].map(|field| redis(server, &["HGET", &row, field])).to_vec()
-    };
-    let before = fields(&server);
-    make_due(&mut server, &row);
-    let ask = |server: &Server| {
-        let mut browser = Browser::new(server);
-        *browser.cookies_mut() = cookies.clone();
-        call(&mut browser, server, "GET", "/bff/api/me")
-    };
-    ask(&server).expect(200);
-    // As if the rotation had happened, and the answer to it had never been written down; again and
-    // again, for each renewal begins where the one before was seen to have ended.
-    let grant = format!("cadence:grant:{{{}}}", redis(&server, &["HGET", &row, "grant_id"]));
-    let mut one_behind = before[0].clone();
-    for renewed in 2..=4 {
-        let newest = redis(&server, &["HGET", &row, "sealed"]);
-        redis(&server, &["HSET", &row, "sealed", &one_behind, "renew_at", "1"]);
-        redis(&server, &["HSET", &row, "renewal", "lost", "renewal_expires_at", "1"]);
-        redis(&server, &["HSET", &grant, "rotated_at", "1"]);
-        server.edge.as_mut().unwrap().restart();
-        ask(&server).expect(200);
-        assert_eq!(renewals(&server, "renewed"), renewed);
-        assert_eq!(renewals(&server, "refused"), 0);
-        one_behind = newest;
-    }
 }
 
 /// BF13: a logout clears the cookie, revokes, and is seen by every isolate in seconds.
@@ -744,39 +491,6 @@ fn a_logout_token_ends_the_sessions_it_names() {
     });
     tell(&token).refused(400, "invalid_request");
     call(&mut other, &server, "GET", "/bff/session").expect(200);
-}
-
-/// BF11, ED09: two people never get each other's answers, however their requests interleave.
-#[test]
-fn two_people_never_see_each_other() {
-    let server = Server::edge();
-    let _log = server.log_on_failure();
-    let other = server.new_user("bff");
-    let mut second = Browser::new(server);
-    let begun = second.open("/bff/login");
-    let page = second.follow(begun);
-    second.log_in(&page, &other, "a-passphrase-for-tests");
-    let people: Vec<(String, Value)> = [signed_in(server), second]
-        .into_iter()
-        .map(|mut browser| {
-            let sub = call(&mut browser, server, "GET", "/bff/session").json()["sub"].clone();
-            (format!("cadence_bff={}", handle(&browser)), sub)
-        })
-        .collect();
-    assert_ne!(people[0].1, people[1].1);
-    std::thread::scope(|scope| {
-        for thread in 0..16 {
-            let people = &people;
-            scope.spawn(move || {
-                for round in 0..40 {
-                    let (cookie, sub) = &people[(thread + round) % 2];
-                    let path = ["/bff/session", "/bff/api/me"][round / 2 % 2];
-                    let request = from_own_page(server.get(path)).header("cookie", cookie);
-                    assert_eq!(request.send().expect(200).json()["sub"], *sub);
-                }
-            });
-        }
-    });
 }
 
 /// What the store holds of a session opens nothing.

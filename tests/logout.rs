@@ -1,9 +1,13 @@
 //! RP-initiated logout.
 
+use serde_json::json;
+
 use crate::browser::{Browser, Form};
 use crate::http::encode;
-use crate::oauth::{ALICE, ALICES_PASSWORD, App, Tokens, WEB, is_alive, sign_in};
-use crate::server::Server;
+use crate::oauth::{ALICE, ALICES_PASSWORD, App, Tokens, WEB, is_alive, jwt_part, sign_in};
+use crate::redirect_uri::VARIANTS;
+use crate::server::{Server, now};
+use crate::signer::{Signer, Thief};
 
 const BYE: &str = "https://app.example/bye";
 
@@ -72,14 +76,29 @@ scenarios! { doors:
         }
         let (mut browser, tokens) = signed_in(server, &WEB, "openid");
         let payload = tokens.id.split('.').nth(1).unwrap().to_owned();
+        let claims = jwt_part(&tokens.id, 1);
+        let with = |name: &str, value: &str| {
+            let mut claims = claims.clone();
+            claims[name] = value.into();
+            claims
+        };
         let mut tampered = tokens.id.clone();
         tampered.pop();
         tampered.pop();
+        let signer = Signer::of(server);
+        let key = signer.key("ES256");
+        let typ = json!({ "typ": "JWT" });
         for hint in [
             "x".to_owned(),
             tampered,
             format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{payload}."),
             tokens.access.clone(),
+            // Of another issuer, of an unknown client, of another kind, by another key.
+            key.sign(&typ, &with("iss", "https://evil.example")),
+            key.sign(&typ, &with("iss", &format!("{}/", server.url))),
+            key.sign(&json!({ "typ": "logout+jwt" }), &claims),
+            key.sign(&json!({ "typ": "JWT", "crit": ["exp"] }), &claims),
+            Thief::new().sign(&key.named(&typ), &claims),
         ] {
             let url = format!(
                 "/oauth2/logout?id_token_hint={hint}&post_logout_redirect_uri={}",
@@ -87,11 +106,65 @@ scenarios! { doors:
             );
             browser.open(&url).is_page(400);
         }
+        // Nothing can be said of a key that nobody knows any more: the user is asked.
+        for hint in [
+            Thief::new().sign(&json!({ "alg": "ES256", "kid": "x" }), &claims),
+            key.sign(&json!({ "typ": "JWT", "alg": "RS256" }), &claims),
+        ] {
+            let page = browser.open(&format!("/oauth2/logout?id_token_hint={hint}")).expect(200);
+            assert_eq!(Form::of(&page).action, "/oauth2/logout");
+        }
+        // A hint of somebody else ends nobody's session.
+        let page = browser
+            .open(&format!("/oauth2/logout?id_token_hint={}", key.sign(&typ, &with("sub", "u-x"))));
+        assert_eq!(Form::of(&page.expect(200)).action, "/oauth2/logout");
         let answer = browser.authorize(&WEB.authorization("openid").query());
         assert!(answer.redirects_to(WEB.redirect_uri).contains_key("code"), "still signed in");
         for pair in ["state=1&state=2", "client_id=web&client_id=web"] {
             browser.open(&format!("/oauth2/logout?{pair}")).is_page(400);
         }
+    }
+
+    /// OD05: every variant that a redirect URI has, of `post_logout_redirect_uri`.
+    fn no_variant_of_a_registered_uri_is_redirected_to(server) {
+        let hint = WEB.tokens(server, "openid").id;
+        let ask = |uri: &str| {
+            let uri = encode(uri);
+            let query = format!("client_id=web&post_logout_redirect_uri={uri}");
+            let hinted = format!("id_token_hint={hint}&post_logout_redirect_uri={uri}");
+            [query, hinted].map(|it| server.get(&format!("/oauth2/logout?{it}")).send())
+        };
+        for answer in ask(BYE) {
+            assert_eq!(answer.location(), BYE);
+        }
+        let long = format!("https://app.example/bye?{}", "x".repeat(8_192));
+        let variants = VARIANTS.iter().map(|it| it.replace("/cb", "/bye").replace("\\cb", "\\bye"));
+        for uri in variants.chain([long, "https://app.example/cb".to_owned()]) {
+            for answer in ask(&uri) {
+                assert!(answer.is_html(), "{uri}: {answer:?}");
+                assert!(answer.headers("location").is_empty(), "{uri}: {answer:?}");
+                assert!(matches!(answer.status, 200 | 400), "{uri}: {answer:?}");
+            }
+        }
+        let twice = format!(
+            "/oauth2/logout?client_id=web&post_logout_redirect_uri={0}&post_logout_redirect_uri={0}",
+            encode(BYE)
+        );
+        server.get(&twice).send().is_page(400);
+    }
+
+    /// OD07: people stay signed in longer than ID tokens live.
+    fn an_expired_hint_ends_the_session(server) {
+        let (mut browser, tokens) = signed_in(server, &WEB, "openid");
+        let mut claims = jwt_part(&tokens.id, 1);
+        claims["iat"] = json!(now() - 90_000);
+        claims["exp"] = json!(now() - 89_700);
+        let hint = Signer::of(server).key("ES256").sign(&json!({ "typ": "JWT" }), &claims);
+        let url =
+            format!("/oauth2/logout?id_token_hint={hint}&post_logout_redirect_uri={}", encode(BYE));
+        assert_eq!(browser.open(&url).location(), BYE);
+        is_signed_out(&browser);
+        crate::oauth::grant_is_dead(server, &WEB, &tokens);
     }
 
     /// CSRF at the form.

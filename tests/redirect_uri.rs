@@ -7,7 +7,7 @@ use crate::oauth::{App, NATIVE, OTHER, SPA, WEB};
 use crate::server::Server;
 
 /// RU01 to RU12: what is nearly `https://app.example/cb`.
-const VARIANTS: &[&str] = &[
+pub(crate) const VARIANTS: &[&str] = &[
     // RU01: paths.
     "https://app.example/cb/",
     "https://app.example/cb/x",

@@ -290,6 +290,26 @@ mod tests {
         ClientId::parse("web").unwrap()
     }
 
+    /// JW21: a thousand grants with a thousand tokens each, and no name is there twice.
+    #[test]
+    fn a_million_tokens_have_a_million_names() {
+        let grants = (0..1_000_u64).map(|grant| {
+            let mut bytes = [7; 16];
+            bytes[..8].copy_from_slice(&grant.to_be_bytes());
+            GrantId::from_bytes(bytes)
+        });
+        let mut names = std::collections::HashSet::new();
+        for grant_id in grants {
+            for number in 1..=1_000 {
+                let jti = Jti { grant_id, number };
+                let name = jti.to_string();
+                assert_eq!(Jti::parse(&name), Some(jti));
+                assert!(names.insert(name), "{jti}");
+            }
+        }
+        assert_eq!(names.len(), 1_000_000);
+    }
+
     fn first() -> RefreshToken {
         RefreshToken::first(&keys(OLD, None), GrantId([3; 16]), END, [7; 16], &web())
     }
