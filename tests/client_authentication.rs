@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use stack::EdgeSettings;
 
 use crate::forge;
 use crate::http::{Answer, Request};
 use crate::oauth::{ALICE, ALICES_PASSWORD, Tokens, VERIFIER, WEB};
-use crate::server::{Server, until};
+use crate::server::{Server, now, until};
 
 /// What is well formed at every endpoint: only the client is left to complain about.
 const GRANT: [(&str, &str); 3] =
@@ -212,6 +213,46 @@ scenarios! { doors:
             revoke("another-secret-0123456789").status == 200
         });
         is_not_authenticated(&revoke(app.secret.unwrap()));
+    }
+
+    /// CA16: either secret is good until the old one's end, and then the new one alone, to the second.
+    fn a_rotated_secret_is_good_until_its_end(server) {
+        let app = server.new_client("rotating");
+        let revoke = |secret: &str| ask(server).basic(app.id, secret).form(&[("token", "x")]).send();
+        let rotate = |overlap: &str| -> Value {
+            let rotate = ["client", "rotate-secret", app.id, "--overlap", overlap, "--format", "json"];
+            serde_json::from_str(&server.cadence(&rotate)).unwrap()
+        };
+        let old = app.secret.unwrap();
+        is_authenticated(&revoke(old));
+        let rotated = rotate("8");
+        let new = rotated["client_secret"].as_str().unwrap();
+        let end = rotated["former_secret_until"].as_u64().unwrap();
+        assert!(!server.cadence(&["client", "show", app.id, "--format", "json"]).contains(new));
+        let mut good = 0;
+        until("the old secret has come to its end", || {
+            // Slowly: who fails too often is throttled.
+            std::thread::sleep(Duration::from_millis(100));
+            let answer = revoke(old);
+            if now() < end {
+                is_authenticated(&answer);
+                good += u32::from(revoke(new).status == 200);
+            }
+            now() >= end
+        });
+        assert!(good > 0, "the new one is good meanwhile");
+        is_not_authenticated(&revoke(old));
+        is_authenticated(&revoke(new));
+
+        // One that has leaked has no time left.
+        let next = rotate("0");
+        assert_eq!(next.get("former_secret_until"), None);
+        let next = next["client_secret"].as_str().unwrap();
+        until("the next secret is known", || {
+            std::thread::sleep(Duration::from_millis(100));
+            revoke(next).status == 200
+        });
+        is_not_authenticated(&revoke(new));
     }
 
     /// RV05, IN01, IN05: the same rules hold at every endpoint of clients.

@@ -155,6 +155,31 @@ fn clients_are_created_listed_shown_and_disabled() {
     for told in [&list, &shown] {
         assert!(!told.to_string().contains(secret), "the secret is shown once");
     }
+    let rotated = json(data, &["client", "rotate-secret", "app"]);
+    let next = rotated["client_secret"].as_str().unwrap();
+    assert!(next.len() >= 32 && next != secret, "{rotated}");
+    let end = &rotated["former_secret_until"];
+    // A file that says nothing of the secret changes neither.
+    let file = data.join("app.toml");
+    let app = "[[clients]]\nclient_id = \"app\"\nclient_name = \"App\"\nscope = \"openid\"\n\
+               token_endpoint_auth_method = \"client_secret_basic\"\n\
+               grant_types = [\"authorization_code\"]\nredirect_uris = [\"https://app.example/cb\"]\n";
+    std::fs::write(&file, app).unwrap();
+    let applied = json(data, &["apply", "-f", &file.display().to_string()]);
+    assert_eq!(applied[0]["client_secret"], Value::Null);
+    let shown = json(data, &["client", "show", "app"]);
+    assert!(end.is_u64() && shown["former_secret_until"] == *end, "{shown}");
+    assert!(!shown.to_string().contains(next), "the secret is shown once");
+    let ended = json(data, &["client", "rotate-secret", "app", "--overlap", "0"]);
+    assert_eq!(ended.get("former_secret_until"), None);
+    for (arguments, words) in [
+        (&["native"][..], &["native", "public"][..]),
+        (&["nobody"], &["nobody"]),
+        (&["app", "--overlap", "7776001"], &["7776000"]),
+        (&["app", "--overlap", "-1"], &["overlap"]),
+    ] {
+        fails(&cadence(data, &[], &[&["client", "rotate-secret"][..], arguments].concat()), words);
+    }
     json(data, &["client", "disable", "app"]);
     assert!(json(data, &["client", "show", "app"])["disabled_at"].is_u64());
     let text = String::from_utf8(cadence(data, &[], &["client", "list"]).stdout).unwrap();

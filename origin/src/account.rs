@@ -50,7 +50,7 @@ pub fn client(issuer: &Issuer) -> Option<ClientRecord> {
         audience: vec![],
         id_token_signed_response_alg: Alg::ES256,
     };
-    Some(ClientRecord { client, secret_digest: None, disabled_at: None })
+    Some(ClientRecord { client, secret_digest: None, former_secret: None, disabled_at: None })
 }
 
 /// Returns where to log in for the account page. Nobody knows the verifier of `challenge`, which is

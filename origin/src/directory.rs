@@ -44,8 +44,36 @@ pub struct ClientRecord {
     pub client: Client,
     /// Digest of the secret; `None` for a public client.
     pub secret_digest: Option<Sha256Digest>,
+    /// The secret before, while both are good.
+    pub former_secret: Option<FormerSecret>,
     /// When it was disabled; a disabled client is treated as unknown.
     pub disabled_at: Option<UnixTime>,
+}
+
+/// A client's secret before the one that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FormerSecret {
+    /// Its digest.
+    pub digest: Sha256Digest,
+    /// From when on it is not good any more.
+    pub until: UnixTime,
+}
+
+impl ClientRecord {
+    /// Returns the digests of the secrets that are good `now`.
+    pub fn secrets(&self, now: UnixTime) -> impl Iterator<Item = &Sha256Digest> {
+        let former = self.former_secret.as_ref().filter(|former| now < former.until);
+        self.secret_digest.iter().chain(former.map(|former| &former.digest))
+    }
+
+    /// Gives the client a secret beside the one that it has, which is good for `overlap` seconds more.
+    /// One before that is over at once.
+    #[must_use]
+    pub fn with_secret(self, secret: Sha256Digest, overlap: u64, now: UnixTime) -> Self {
+        let former = |digest| FormerSecret { digest, until: now.plus(overlap) };
+        let former_secret = self.secret_digest.map(former).filter(|_| overlap > 0);
+        Self { secret_digest: Some(secret), former_secret, ..self }
+    }
 }
 
 /// A user.

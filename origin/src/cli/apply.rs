@@ -155,11 +155,17 @@ async fn try_client(
     let id = client.client_id.clone();
     let existing = directory.find_client(&id).await?;
     let kept = existing.as_ref().and_then(|record| record.secret_digest);
+    // The secret of the file takes the place of others at once; what is the same changes nothing.
+    let former_secret = existing.as_ref().and_then(|record| record.former_secret);
+    let former_secret = former_secret.filter(|_| given.is_none() || given == kept);
     let disabled_at = existing.as_ref().and_then(|record| record.disabled_at);
     let (record, made) = if client.is_public() {
-        (ClientRecord { client, secret_digest: None, disabled_at }, None)
+        (ClientRecord { client, secret_digest: None, former_secret: None, disabled_at }, None)
     } else if let Some(secret_digest) = given.or(kept) {
-        (ClientRecord { client, secret_digest: Some(secret_digest), disabled_at }, None)
+        (
+            ClientRecord { client, secret_digest: Some(secret_digest), former_secret, disabled_at },
+            None,
+        )
     } else {
         let (record, made) = client::register(client);
         (ClientRecord { disabled_at, ..record }, made)

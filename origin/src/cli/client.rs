@@ -18,6 +18,9 @@ use crate::clock;
 use crate::config::Config;
 use crate::directory::{ClientRecord, Directory};
 
+/// How long two secrets of a client may be good at most, seconds (90 days): the old one is meant to end.
+const LONGEST_OVERLAP: u64 = 90 * 86_400;
+
 /// What can be done with clients.
 #[derive(Debug, Subcommand)]
 pub enum Client {
@@ -29,6 +32,14 @@ pub enum Client {
     Show {
         /// The client.
         client_id: String,
+    },
+    /// Gives a confidential client a new secret, which is shown once, now.
+    RotateSecret {
+        /// The client.
+        client_id: String,
+        /// How long the secret before is good beside it, seconds; `0` if it has leaked.
+        #[arg(long, default_value_t = 86_400, value_name = "SECONDS")]
+        overlap: u64,
     },
     /// Disables a client: it is treated as unknown from then on.
     Disable {
@@ -141,6 +152,9 @@ impl Client {
             Self::Show { client_id } => {
                 output.object(&shown(&find(&*directory, &client_id).await?, None));
             }
+            Self::RotateSecret { client_id, overlap } => {
+                rotate(&*directory, &client_id, overlap, output).await?;
+            }
             Self::Disable { client_id } => {
                 let found = find(&*directory, &client_id).await?;
                 let disabled_at = found.disabled_at.or(Some(clock::now()));
@@ -211,9 +225,9 @@ impl Create {
 /// Makes a client's record; a confidential client gets a new secret.
 #[must_use]
 pub fn register(client: client::Client) -> (ClientRecord, Option<String>) {
-    let secret = (!client.is_public()).then(|| base64url(&clock::random::<32>()));
+    let secret = (!client.is_public()).then(new_secret);
     let secret_digest = secret.as_ref().map(|secret| Sha256Digest::of(secret.as_bytes()));
-    (ClientRecord { client, secret_digest, disabled_at: None }, secret)
+    (ClientRecord { client, secret_digest, former_secret: None, disabled_at: None }, secret)
 }
 
 async fn change(
@@ -230,6 +244,34 @@ async fn change(
     Ok(())
 }
 
+fn new_secret() -> String {
+    base64url(&clock::random::<32>())
+}
+
+/// Gives a client a new secret, which is shown once; the one before is good for `overlap` seconds more.
+async fn rotate(
+    directory: &dyn Directory,
+    client_id: &str,
+    overlap: u64,
+    output: &Output,
+) -> Result<(), CommandError> {
+    if overlap > LONGEST_OVERLAP {
+        return Err("--overlap is at most 7776000 seconds (90 days)".into());
+    }
+    let found = find(directory, client_id).await?;
+    if found.client.is_public() {
+        return Err(format!("the client {client_id} is public and has no secret").into());
+    }
+    let secret = new_secret();
+    let digest = Sha256Digest::of(secret.as_bytes());
+    let record = found.clone().with_secret(digest, overlap, clock::now());
+    if !directory.change_client(Some(&found), &record).await? {
+        return Err(CHANGED_MEANWHILE.into());
+    }
+    output.object(&shown(&record, Some(&secret)));
+    Ok(())
+}
+
 async fn find(directory: &dyn Directory, client_id: &str) -> Result<ClientRecord, CommandError> {
     let id = ClientId::parse(client_id).map_err(|error| error.to_string())?;
     let record = directory.find_client(&id).await?;
@@ -242,6 +284,9 @@ pub fn shown(record: &ClientRecord, secret: Option<&str>) -> Value {
     let mut value = json!(record.client);
     if let Some(secret) = secret {
         value["client_secret"] = json!(secret);
+    }
+    if let Some(former) = record.former_secret {
+        value["former_secret_until"] = json!(former.until);
     }
     value["disabled_at"] = json!(record.disabled_at);
     value

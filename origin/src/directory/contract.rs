@@ -11,7 +11,7 @@ use shared::secret::Sha256Digest;
 use shared::time::UnixTime;
 use tokio::task::JoinSet;
 
-use super::{ClientRecord, ConsentRecord, Directory, KeyRecord, UserRecord};
+use super::{ClientRecord, ConsentRecord, Directory, FormerSecret, KeyRecord, UserRecord};
 use crate::store::UserId;
 
 /// Runs a macro with the name of every function of the contract.
@@ -58,6 +58,7 @@ pub async fn client_is_put_found_listed_and_replaced(directory: &AnyDirectory) {
     let replaced = ClientRecord {
         client: Client { client_name: "Renamed \"\u{1F600}\"".to_owned(), ..web.client },
         secret_digest: None,
+        former_secret: None,
         disabled_at: Some(NOW),
     };
     directory.put_client(&replaced).await.unwrap();
@@ -373,6 +374,7 @@ fn client(id: &str) -> ClientRecord {
             id_token_signed_response_alg: Alg::RS256,
         },
         secret_digest: Some(Sha256Digest::of(b"a secret")),
+        former_secret: Some(FormerSecret { digest: Sha256Digest::of(b"another"), until: NOW }),
         disabled_at: None,
     }
 }

@@ -54,8 +54,8 @@ const SESSION: &str = "SET statement_timeout = '1500ms'; \
                        SET idle_in_transaction_session_timeout = '5s'; \
                        SET default_transaction_isolation = 'read committed'";
 
-const CLIENT: &str = "SELECT client_id, registration, secret_digest, disabled_at FROM clients \
-                      WHERE client_id = $1";
+const CLIENT: &str = "SELECT client_id, registration, secret_digest, former_secret_digest, \
+                      former_secret_until, disabled_at FROM clients WHERE client_id = $1";
 const USER: &str = "SELECT user_id, username, email, name, password_hash, valid_from, disabled_at \
                     FROM users WHERE user_id = $1";
 
@@ -226,8 +226,8 @@ impl Directory for Postgres {
     }
 
     async fn list_clients(&self) -> Result<Vec<ClientRecord>, DirectoryError> {
-        let all = "SELECT client_id, registration, secret_digest, disabled_at FROM clients \
-                   ORDER BY client_id";
+        let all = "SELECT client_id, registration, secret_digest, former_secret_digest, \
+                   former_secret_until, disabled_at FROM clients ORDER BY client_id";
         self.list(sqlx::query(all)).await?.iter().map(read_client).collect()
     }
 
@@ -247,15 +247,22 @@ impl Directory for Postgres {
                 .await?;
             let is_found = row.as_ref().map(read_client).transpose()?.as_ref() == found;
             if is_found {
+                let former = record.former_secret.as_ref();
                 sqlx::query(
-                    "INSERT INTO clients (client_id, registration, secret_digest, disabled_at) \
-                     VALUES ($1, $2, $3, $4) ON CONFLICT (client_id) DO UPDATE SET \
+                    "INSERT INTO clients (client_id, registration, secret_digest, \
+                     former_secret_digest, former_secret_until, disabled_at) \
+                     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (client_id) DO UPDATE SET \
                      registration = excluded.registration, \
-                     secret_digest = excluded.secret_digest, disabled_at = excluded.disabled_at",
+                     secret_digest = excluded.secret_digest, \
+                     former_secret_digest = excluded.former_secret_digest, \
+                     former_secret_until = excluded.former_secret_until, \
+                     disabled_at = excluded.disabled_at",
                 )
                 .bind(record.client.client_id.as_str())
                 .bind(serde_json::to_string(&record.client).map_err(failed)?)
                 .bind(record.secret_digest.as_ref().map(|digest| digest.as_bytes().as_slice()))
+                .bind(former.map(|former| former.digest.as_bytes().as_slice()))
+                .bind(former.map(|former| seconds(former.until)).transpose()?)
                 .bind(record.disabled_at.map(seconds).transpose()?)
                 .execute(&mut *transaction)
                 .await?;

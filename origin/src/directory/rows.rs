@@ -9,7 +9,7 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 
-use super::{ClientRecord, ConsentRecord, DirectoryError, KeyRecord, UserRecord};
+use super::{ClientRecord, ConsentRecord, DirectoryError, FormerSecret, KeyRecord, UserRecord};
 use crate::store::UserId;
 
 /// The columns of a row; each name is one of the schema's.
@@ -39,16 +39,12 @@ macro_rules! columns_of {
 columns_of!(SqliteRow PgRow);
 
 pub(super) fn read_client(row: &impl Columns) -> Result<ClientRecord, DirectoryError> {
-    let secret_digest = match row.bytes("secret_digest")? {
-        Some(bytes) => {
-            let bytes = bytes.try_into().map_err(|_| unreadable("secret_digest"))?;
-            Some(Sha256Digest::from_bytes(bytes))
-        }
-        None => None,
-    };
+    let former = optional_digest(row, "former_secret_digest")?;
+    let until = optional_time(row, "former_secret_until")?;
     Ok(ClientRecord {
         client: serde_json::from_str(text(row, "registration")?).map_err(failed)?,
-        secret_digest,
+        secret_digest: optional_digest(row, "secret_digest")?,
+        former_secret: former.zip(until).map(|(digest, until)| FormerSecret { digest, until }),
         disabled_at: optional_time(row, "disabled_at")?,
     })
 }
@@ -120,6 +116,17 @@ fn text<'r>(row: &'r impl Columns, column: &str) -> Result<&'r str, DirectoryErr
 
 fn time(row: &impl Columns, column: &str) -> Result<UnixTime, DirectoryError> {
     optional_time(row, column)?.ok_or_else(|| unreadable(column))
+}
+
+fn optional_digest(
+    row: &impl Columns,
+    column: &str,
+) -> Result<Option<Sha256Digest>, DirectoryError> {
+    let Some(bytes) = row.bytes(column)? else {
+        return Ok(None);
+    };
+    let bytes = bytes.try_into().map_err(|_| unreadable(column))?;
+    Ok(Some(Sha256Digest::from_bytes(bytes)))
 }
 
 fn optional_time(row: &impl Columns, column: &str) -> Result<Option<UnixTime>, DirectoryError> {

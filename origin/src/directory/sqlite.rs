@@ -76,15 +76,21 @@ impl Directory for Sqlite {
         if row.as_ref().map(read_client).transpose()?.as_ref() != found {
             return Ok(false);
         }
+        let former = record.former_secret.as_ref();
         sqlx::query(
-            "INSERT INTO clients (client_id, registration, secret_digest, disabled_at) \
-             VALUES (?, ?, ?, ?) ON CONFLICT (client_id) DO UPDATE SET \
+            "INSERT INTO clients (client_id, registration, secret_digest, former_secret_digest, \
+             former_secret_until, disabled_at) \
+             VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (client_id) DO UPDATE SET \
              registration = excluded.registration, secret_digest = excluded.secret_digest, \
+             former_secret_digest = excluded.former_secret_digest, \
+             former_secret_until = excluded.former_secret_until, \
              disabled_at = excluded.disabled_at",
         )
         .bind(record.client.client_id.as_str())
         .bind(serde_json::to_string(&record.client).map_err(failed)?)
         .bind(record.secret_digest.as_ref().map(|digest| digest.as_bytes().as_slice()))
+        .bind(former.map(|former| former.digest.as_bytes().as_slice()))
+        .bind(former.map(|former| seconds(former.until)).transpose()?)
         .bind(record.disabled_at.map(seconds).transpose()?)
         .execute(&mut *transaction)
         .await?;

@@ -51,7 +51,8 @@ pub async fn find(app: &App, incoming: &Incoming, form: &Params) -> Result<Claim
 
 /// Authenticates a client.
 ///
-/// Checks, in order: too many failures from the same network, the secret. An unknown client and a
+/// Checks, in order: too many failures from the same network, the secret, or the one before while it
+/// is good. An unknown client and a
 /// wrong secret look the same.
 ///
 /// # Errors
@@ -70,10 +71,11 @@ pub fn authenticate(
     if failed.is_some_and(|failed| failed.load(Ordering::Relaxed) >= CLIENT_FAILURES) {
         return Err(HttpError::Throttled { retry_in: LOGIN_WINDOW_IN });
     }
-    if let Err(error) = credentials.verify_secret(record.secret_digest.as_ref()) {
+    let is_good = |digest| credentials.verify_secret(Some(digest)).is_ok();
+    if !record.secrets(incoming.now).any(is_good) {
         let failed = app.client_failures.get_with(failures, Arc::default);
         failed.fetch_add(1, Ordering::Relaxed);
-        return Err(error.into());
+        return Err(OAuthError::invalid_client().into());
     }
     Ok(record)
 }
