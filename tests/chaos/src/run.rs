@@ -13,7 +13,7 @@ use crate::client::Client;
 use crate::faults::Fault;
 use crate::history::{Act, Event, Health, History, Line, Mark, Told};
 use crate::probe;
-use crate::resources::Resources;
+use crate::resources::{MORE_OF_ORIGIN, MORE_OF_WORKERD, Resources};
 use crate::system::{System, USERS};
 use crate::wire::Door;
 
@@ -41,6 +41,8 @@ pub struct Profile {
     pub quiet: Duration,
     /// How long the load goes on after the fault at least.
     pub after: Duration,
+    /// How long the load goes on at least.
+    pub whole: Duration,
     /// How soon all must be well (I6).
     pub bound: Duration,
     /// Whether times are judged: they mean nothing on a machine that does other things, too.
@@ -60,6 +62,7 @@ impl Profile {
             fault: Duration::from_millis(2_500),
             quiet: Duration::from_millis(1_200),
             after: Duration::from_millis(1_200),
+            whole: Duration::ZERO,
             bound: Duration::from_secs(10),
             judges_times: false,
             probes: 40,
@@ -76,7 +79,8 @@ impl Profile {
             baseline: whole.mul_f64(0.15),
             fault: whole.mul_f64(0.55),
             quiet: Duration::from_secs(5),
-            after: whole.mul_f64(0.30),
+            after: whole.mul_f64(0.15),
+            whole,
             bound: Duration::from_secs(5),
             judges_times: true,
             probes: 200,
@@ -286,6 +290,7 @@ pub fn run(fault: &Fault, profile: Profile) -> Outcome {
     let checks =
         runtime.spawn(check_health(history.clone(), system.origin().admin_url(), ending.clone()));
     std::thread::sleep(Duration::from_millis(300));
+    let baseline = history.now();
     history.mark(Mark::Baseline);
     std::thread::sleep(profile.baseline);
     let before = [Resources::of(system.origin().pid()), Resources::of(system.edge.pid())];
@@ -301,8 +306,8 @@ pub fn run(fault: &Fault, profile: Profile) -> Outcome {
     (fault.act)(&mut stage);
     stage.settles();
     let Stage { mut notes, mut violations, .. } = stage;
-    let returned = history.now();
-    std::thread::sleep(profile.after.saturating_sub(history.now().saturating_sub(returned)));
+    let until = (history.now() + profile.after).max(baseline + profile.whole);
+    std::thread::sleep(until.saturating_sub(history.now()));
 
     history.mark(Mark::Ended);
     let _ = end.send(true);
@@ -393,7 +398,10 @@ fn judge_resources(system: &mut System, before: [Resources; 2]) -> Vec<Violation
     let began = Instant::now();
     loop {
         let after = [Resources::of(system.origin().pid()), Resources::of(system.edge.pid())];
-        let pairs = before.iter().zip(after).zip(["the origin", "workerd"]);
+        let pairs = before
+            .iter()
+            .zip(after)
+            .zip([("the origin", MORE_OF_ORIGIN), ("workerd", MORE_OF_WORKERD)]);
         let found: Vec<_> =
             pairs.flat_map(|((before, after), whose)| after.judge(*before, whose)).collect();
         if found.is_empty() || began.elapsed() > IDLE_FOR {
