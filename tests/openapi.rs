@@ -1,4 +1,4 @@
-//! The OpenAPI document is true: whatever test asks whatever, an answer at a path that the document
+//! The `OpenAPI` document is true: whatever test asks whatever, an answer at a path that the document
 //! has is one that it describes.
 
 use std::sync::OnceLock;

@@ -18,7 +18,7 @@ fn is_an_outage(server: &Server, tokens: &Tokens) {
     server.get("/healthz").send().expect(200);
 }
 
-fn goes_on(server: &Server, tokens: Tokens) -> Tokens {
+fn goes_on(server: &Server, tokens: &Tokens) -> Tokens {
     until("the server is ready again", || server.get("/readyz").send().status == 200);
     until("statuses are known again", || {
         server.get("/oauth2/userinfo").bearer(&tokens.access).send().status != 503
@@ -43,19 +43,19 @@ fn a_user_without_rights_and_a_changed_password_are_outages_and_in_no_log() {
     set(&["-@all"]);
     is_an_outage(&server, &tokens);
     set(&["+@all"]);
-    tokens = goes_on(&server, tokens);
+    tokens = goes_on(&server, &tokens);
 
     set(&["resetpass", ">another-password-of-redis"]);
     assert!(redis.command(&["CLIENT", "KILL", "USER", "cadence"]).starts_with(':'));
     is_an_outage(&server, &tokens);
     set(&["resetpass", &format!(">{PASSWORD}")]);
-    tokens = goes_on(&server, tokens);
+    tokens = goes_on(&server, &tokens);
 
     set(&["off"]);
     assert!(redis.command(&["CLIENT", "KILL", "USER", "cadence"]).starts_with(':'));
     is_an_outage(&server, &tokens);
     set(&["on"]);
-    goes_on(&server, tokens);
+    goes_on(&server, &tokens);
 
     let told = format!("{}{}", server.origin.log(), server.origin.metrics());
     assert!(told.contains("Redis is away"), "the outage is in the log");
@@ -76,10 +76,10 @@ fn a_certificate_that_expires_is_an_outage_until_it_is_renewed() {
     redis.restart_with(with(authority.certify_for_the_past("127.0.0.1")));
     is_an_outage(&server, &tokens);
     redis.restart_with(with(authority.certify("127.0.0.1")));
-    tokens = goes_on(&server, tokens);
+    tokens = goes_on(&server, &tokens);
     redis.restart_with(with(Authority::new().certify("127.0.0.1")));
     is_an_outage(&server, &tokens);
     redis.restart_with(with(authority.certify("127.0.0.1")));
-    goes_on(&server, tokens);
+    goes_on(&server, &tokens);
     assert!(server.origin.log().contains("certificate"), "the log says why");
 }

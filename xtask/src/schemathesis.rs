@@ -1,4 +1,4 @@
-//! `cargo xtask schemathesis`: asks a running server what its OpenAPI document promises.
+//! `cargo xtask schemathesis`: asks a running server what its `OpenAPI` document promises.
 
 use std::fs;
 use std::path::PathBuf;

@@ -10,7 +10,7 @@ use shared::limits::JWKS_FRESH_IN;
 use super::answer;
 use crate::app::App;
 
-/// The document (OpenAPI 3.1), for the issuer of the documentation's examples.
+/// The document (`OpenAPI` 3.1), for the issuer of the documentation's examples.
 const DOCUMENT: &str = include_str!("openapi.json");
 
 /// The server in [`DOCUMENT`].
