@@ -122,7 +122,9 @@ impl ClaimedStatement {
         };
         let tag = base64url_decode(fields.next()?)?;
         let statement = EdgeStatement { signed_at, nonce, client_address };
-        fields.next().is_none().then_some(Self { statement, tag })
+        // One spelling only: what is read is written as it was.
+        let written = format!("{};{}", statement.fields(), base64url(&tag));
+        (written == header).then_some(Self { statement, tag })
     }
 }
 
@@ -189,7 +191,14 @@ mod tests {
         }
         let other = verify(&keys(b"other"), &header, &request(), NOW);
         assert_eq!(other, Err(SignatureRefused::Forged));
-        for malformed in ["", "v1", "v2;1;AA;-;AA", "v1;x;AA;-;AA", &format!("{header};x")] {
+        let other_spellings = [
+            (";1800000000", ";+1800000000"),
+            (";1800000000", ";01800000000"),
+            ("db8::1", "db8:0::1"),
+        ]
+        .map(|(from, to)| header.replace(from, to));
+        let malformed = ["", "v1", "v2;1;AA;-;AA", "v1;x;AA;-;AA", &format!("{header};x")];
+        for malformed in malformed.into_iter().chain(other_spellings.iter().map(String::as_str)) {
             let refused = verify(&key, malformed, &request(), NOW);
             assert_eq!(refused, Err(SignatureRefused::Malformed), "{malformed}");
         }

@@ -1,10 +1,11 @@
-//! The verbs of the project: `cargo xtask dev`, `test`, `worker`, `examples`, `bench`, `chaos`,
+//! The verbs of the project: `cargo xtask dev`, `test`, `worker`, `examples`, `bench`, `chaos`, `fuzz`,
 //! `schemathesis`, `mutants`, `sbom`.
 
 mod bench;
 mod chaos;
 mod dev;
 mod examples;
+mod fuzz;
 mod mutants;
 mod sbom;
 mod schemathesis;
@@ -34,11 +35,14 @@ usage: cargo xtask VERB
                        measures origin and edge beside their ceilings
   schemathesis [--examples N]
                        holds edge and origin to the OpenAPI document with made-up requests
-  sbom                 writes what the product is made of into build/sbom (CycloneDX)
   mutants [TEXT]       puts one fault at a time into a copy of the product, and runs the test that
                        must notice; TEXT: only faults, cases or tests with this in their names
   chaos [--only F4,F8] [--seconds N]
                        puts every fault of docs/reliability.md under load, and judges what clients saw
+  fuzz [--seconds N] [--only TARGET]
+                       searches for inputs that break a law of a parser, a minute for each of them
+  sbom                 writes lists of what origin, worker and npm packages are made of (CycloneDX)
+                       into target/sbom
 ";
 
 fn main() -> ExitCode {
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
             Ok(examples) => schemathesis::run_all(examples),
             Err(_) => Err(step::Failed(USAGE.to_owned())),
         },
+        ["fuzz", arguments @ ..] => fuzz::run_all(arguments),
         ["sbom"] => sbom::write(),
         ["mutants"] => mutants::run_all(None),
         ["mutants", only] => mutants::run_all(Some(only)),

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::step::{Failed, root, run, step};
+use crate::step::{Failed, cargo, root, run, step};
 
 /// The oldest Node.js that everything runs on: major and minor version.
 const NODE: (u32, u32) = (20, 19);
@@ -115,6 +115,28 @@ fn debian_package(
         apt(&["install", "--yes", "--no-install-recommends", package])
     })?;
     if is_there_now() { Ok(()) } else { Err(missing()) }
+}
+
+/// Installs a tool of cargo's in `target/tools`, unless it is there in this version; returns the folder
+/// of its program.
+pub(crate) fn cargo_tool(name: &str, version: &str) -> Result<PathBuf, Failed> {
+    let folder = root().join("target/tools/bin");
+    let stamp = folder.join(format!(".{name}-{version}"));
+    if !folder.join(name).exists() || !stamp.exists() {
+        step(&format!("install {name} {version}"), || {
+            run(cargo(&["install", "--quiet", "--locked", "--force", name, "--version", version])
+                .args(["--root", "target/tools", "--target-dir", "target/tools/build"]))?;
+            Ok(fs::write(&stamp, "")?)
+        })?;
+    }
+    Ok(folder)
+}
+
+/// Puts a folder before all others of the path.
+pub(crate) fn path_with(folder: &Path) -> Result<std::ffi::OsString, Failed> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(folder.to_owned()).chain(std::env::split_paths(&path));
+    Ok(std::env::join_paths(folders)?)
 }
 
 /// Tells whether a program is on the path.
