@@ -41,8 +41,7 @@ usage: cargo xtask VERB
                        puts every fault of docs/reliability.md under load, and judges what clients saw
   fuzz [--seconds N] [--only TARGET]
                        searches for inputs that break a law of a parser, a minute for each of them
-  sbom                 writes lists of what origin, worker and npm packages are made of (CycloneDX)
-                       into target/sbom
+  sbom                 writes what the product is made of into build/sbom (CycloneDX)
 ";
 
 fn main() -> ExitCode {
