@@ -74,6 +74,7 @@ mod cors;
 mod crowd;
 mod deployed;
 mod discovery;
+mod documents;
 mod drain;
 mod edge_alone;
 mod edge_claims;
