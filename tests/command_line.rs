@@ -176,7 +176,7 @@ fn clients_are_created_listed_shown_and_disabled() {
         (&["native"][..], &["native", "public"][..]),
         (&["nobody"], &["nobody"]),
         (&["app", "--overlap", "7776001"], &["7776000"]),
-        (&["app", "--overlap", "-1"], &["overlap"]),
+        (&["app", "--overlap=-1"], &["overlap"]),
     ] {
         fails(&cadence(data, &[], &[&["client", "rotate-secret"][..], arguments].concat()), words);
     }
