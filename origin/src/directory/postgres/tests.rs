@@ -56,7 +56,8 @@ async fn several_open_and_write_one_new_database_at_once() {
         });
     }
     openers.join_all().await;
-    assert_eq!(server.sql("SELECT count(*) FROM _sqlx_migrations"), "1");
+    // Each migration once, and none left out.
+    assert_eq!(server.sql("SELECT count(*) - max(version) FROM _sqlx_migrations"), "0");
     let directory = Postgres::open(&server.url()).await.unwrap();
     let client = ClientId::parse("web").unwrap();
     let consent = directory.find_consent(&UserId("alice".to_owned()), &client).await.unwrap();
