@@ -108,6 +108,14 @@ fn check(document: &str, quoted: &str, functions: &BTreeSet<String>) {
     {
         return; // A module of the product.
     }
+    let rooms = ["origin/src", "edge-worker/src", "shared/src"].into_iter();
+    if let Some(module) = module
+        && rooms
+            .map(|room| stack::root().join(room).join(module))
+            .any(|it| it.join(name).with_extension("rs").exists())
+    {
+        return; // A room of the product.
+    }
     let begins = name.strip_suffix('*');
     let is_there = match begins {
         Some(prefix) => functions.iter().any(|known| known.starts_with(prefix)),

@@ -49,6 +49,8 @@ fn behind_sentinel() {
     system.fail_over();
     system.wait_whole();
     until("the server is ready again", || server.get("/readyz").send().status == 200);
+    // It reads before the new primary's replica has what it asks for.
+    until("writes are answered", || own_tokens(&server, ALICE, ALICES_PASSWORD).status == 200);
     signs_in_and_out(&server);
 }
 

@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
@@ -13,7 +14,7 @@ use std::time::Instant;
 use serde::Deserialize;
 
 use crate::step::{Failed, cargo, root, step};
-use crate::tools;
+use crate::{examples, tools};
 
 /// A fault, and the tests that must notice it.
 #[derive(Debug, Deserialize)]
@@ -57,6 +58,7 @@ pub(crate) fn run_all(only: Option<&str>) -> Result<(), Failed> {
     tools::wasm_target()?;
     tools::npm_packages()?;
     tools::debian("redis-server", "redis-server")?;
+    examples::build_all()?;
     let list: List = toml::from_str(&fs::read_to_string(root().join("tests/mutants.toml"))?)?;
     let is_wanted = |mutant: &&Mutant| {
         let has = |text: &str| only.is_none_or(|only| text.contains(only));
@@ -123,9 +125,13 @@ impl Copy {
             fs::create_dir_all(to.parent().unwrap_or(&folder))?;
             fs::write(to, content)?;
         }
-        let modules = folder.join("node_modules");
-        if !modules.exists() {
-            std::os::unix::fs::symlink(root().join("node_modules"), modules)?;
+        // No fault is put into what is linked.
+        for made in ["node_modules", "build/site", "examples/nuxt-bff/.output"] {
+            let link = folder.join(made);
+            fs::create_dir_all(link.parent().unwrap_or(&folder))?;
+            if !link.exists() {
+                symlink(root().join(made), link)?;
+            }
         }
         Ok(Self { folder })
     }
