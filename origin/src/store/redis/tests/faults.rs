@@ -48,6 +48,11 @@ async fn a_server_of_a_cluster_that_is_away_takes_no_other_with_it() {
         spared = Party::begun(&store).await;
     }
     let (gone, heir) = (owner(&lost), cluster.replica_of(owner(&lost)));
+    // What the heir has not yet been told is lost.
+    let rows = |node: usize| cluster.nodes[node].command(&["DBSIZE"]);
+    while rows(gone) != rows(heir) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     cluster.nodes[gone].kill();
     for _ in 0..30 {
         store.find_grant(&lost.grant_id, NOW).await.unwrap_err();
