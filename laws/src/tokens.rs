@@ -68,7 +68,8 @@ pub(crate) fn logout_token(data: &[u8]) {
     };
     assert!(is_for_us && !claims.has_nonce);
     assert!(claims.events.contains_key(BACKCHANNEL_LOGOUT) && !token.jti.is_empty());
-    let json: Value = serde_json::from_slice(data).unwrap();
+    // What is passed over is not even read as UTF-8; nobody but the issuer could have signed it.
+    let Ok(json) = serde_json::from_slice::<Value>(data) else { return };
     assert!(json.get("nonce").is_none(), "an ID token is none");
     assert!(json.get("sub").is_some() || json.get("sid").is_some());
 }
