@@ -30,6 +30,8 @@ pub(crate) fn run_all(examples: u32) -> Result<(), Failed> {
     tools::wasm_target()?;
     tools::npm_packages()?;
     let program = install()?;
+    let folder = root().join("target/tools/schemathesis");
+    stack::copy_folder(&root().join("tests/schemathesis"), &folder);
     worker::build(Build::Quick)?;
     step("build the origin", || {
         run(&mut cargo(&["build", "--quiet", "--package", "origin", "--package", "example-api"]))
@@ -38,14 +40,13 @@ pub(crate) fn run_all(examples: u32) -> Result<(), Failed> {
         let stack = Stack::start(Backing::Embedded, front);
         step(&format!("schemathesis, {name}"), || {
             run(Command::new(&program)
-                .arg("--config-file")
-                .arg(root().join("tests/schemathesis/schemathesis.toml"))
+                .args(["--config-file", "schemathesis.toml"])
                 .args(["run", &format!("{}/openapi.json", stack.issuer)])
                 .args(["--checks", &CHECKS.join(",")])
                 .args(["--phases", "coverage,fuzzing", "--warnings", "off"])
                 .args(["--max-examples", &examples.to_string()])
-                // What it keeps between runs.
-                .current_dir(root().join("target/tools")))
+                // It looks there for its hooks, and leaves there what it keeps between runs.
+                .current_dir(&folder))
         })?;
     }
     Ok(())
