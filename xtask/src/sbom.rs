@@ -4,16 +4,14 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::step::{Failed, cargo, root, run, step};
+use crate::step::{Failed, root};
 use crate::tools;
-
-const VERSION: &str = "0.10.0";
 
 /// Writes one document for each half, and one for the packages from npm, into `build/sbom`.
 pub(crate) fn write() -> Result<(), Failed> {
     tools::check()?;
     tools::npm_packages()?;
-    let program = install()?;
+    let program = tools::cargo_tool("cargo-sbom", "0.10.0")?.join("cargo-sbom");
     let folder = root().join("build/sbom");
     fs::create_dir_all(&folder)?;
     for package in ["origin", "edge-worker"] {
@@ -36,19 +34,4 @@ fn save(command: &mut Command, file: &PathBuf) -> Result<(), Failed> {
     fs::write(file, &output.stdout)?;
     println!("{} ({} bytes)", file.display(), output.stdout.len());
     Ok(())
-}
-
-fn install() -> Result<PathBuf, Failed> {
-    let program = root().join("target/tools/bin/cargo-sbom");
-    let is_current = || {
-        let output = Command::new(&program).args(["sbom", "--version"]).output();
-        output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains(VERSION))
-    };
-    if !is_current() {
-        step("install cargo-sbom", || {
-            run(cargo(&["install", "--quiet", "--locked", "cargo-sbom", "--version", VERSION])
-                .args(["--root", "target/tools", "--target-dir", "target/tools/build"]))
-        })?;
-    }
-    Ok(program)
 }

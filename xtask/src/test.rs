@@ -81,11 +81,7 @@ fn deny(audit: Audit) -> Result<(), Failed> {
     } else if installed.exists() {
         installed
     } else if audit == Audit::Always || std::env::var_os("CI").is_some() {
-        step("install cargo-deny", || {
-            run(cargo(&["install", "--quiet", "--locked", "cargo-deny", "--version", "0.20.2"])
-                .args(["--root", "target/tools", "--target-dir", "target/tools/build"]))
-        })?;
-        installed
+        tools::cargo_tool("cargo-deny", "0.20.2")?.join("cargo-deny")
     } else {
         eprintln!("▸ cargo deny: NOT RUN, because it is not installed (`--audit` installs it)");
         return Ok(());
