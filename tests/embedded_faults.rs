@@ -6,32 +6,17 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
+use crate::apart;
 use crate::command_line::cadence;
 use crate::http::Answer;
 use crate::oauth::{ALICE, ALICES_PASSWORD, Tokens, WEB, is_alive, own_tokens};
 use crate::server::{Server, until};
 
-/// Makes a program that is `cadence` with its data directory on a small file system of memory, which
-/// nobody else has mounted; other commands than `serve` join it there.
+/// Makes a program that is `cadence` with its data directory on a small file system of memory.
 fn on_a_small_disk(folder: &Path) -> PathBuf {
-    let script = folder.join("cadence");
-    let pid = folder.join("pid");
-    let text = format!(
-        "#!/bin/sh\n\
-         map=; join=\n\
-         [ \"$(id -u)\" = 0 ] || {{ map=--map-root-user; join='--user --preserve-credentials'; }}\n\
-         if [ \"$1\" = serve ]; then\n\
-           mkdir -p \"$CADENCE_DATA_DIR\"; echo $$ >'{pid}'\n\
-           exec unshare $map --mount sh -c 'mount -t tmpfs -o size=8m,mode=0700 tmpfs \
-           \"$CADENCE_DATA_DIR\" && exec \"$0\" \"$@\"' '{cadence}' \"$@\"\n\
-         fi\n\
-         exec nsenter $join --mount --target \"$(cat '{pid}')\" '{cadence}' \"$@\"\n",
-        pid = pid.display(),
-        cadence = stack::artifacts().cadence.display(),
-    );
-    fs::write(&script, text).unwrap();
-    fs::set_permissions(&script, Permissions::from_mode(0o700)).unwrap();
-    script
+    let mount = "mkdir -p \"$CADENCE_DATA_DIR\" && \
+                 mount -t tmpfs -o size=8m,mode=0700 tmpfs \"$CADENCE_DATA_DIR\"";
+    apart::program(folder, &stack::artifacts().cadence, mount)
 }
 
 /// Fills a disk to the last byte; returns the file that does.

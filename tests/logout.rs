@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::browser::{Browser, Form};
 use crate::http::encode;
 use crate::oauth::{ALICE, ALICES_PASSWORD, App, Tokens, WEB, is_alive, jwt_part, sign_in};
-use crate::redirect_uri::VARIANTS;
+use crate::redirect_uri::{OTHER_SCHEMES, VARIANTS};
 use crate::server::{Server, now};
 use crate::signer::{Signer, Thief};
 
@@ -138,7 +138,8 @@ scenarios! { doors:
             assert_eq!(answer.location(), BYE);
         }
         let long = format!("https://app.example/bye?{}", "x".repeat(8_192));
-        let variants = VARIANTS.iter().map(|it| it.replace("/cb", "/bye").replace("\\cb", "\\bye"));
+        let variants = VARIANTS.iter().chain(OTHER_SCHEMES);
+        let variants = variants.map(|it| it.replace("/cb", "/bye").replace("\\cb", "\\bye"));
         for uri in variants.chain([long, "https://app.example/cb".to_owned()]) {
             for answer in ask(&uri) {
                 assert!(answer.is_html(), "{uri}: {answer:?}");

@@ -50,6 +50,7 @@ macro_rules! scenarios {
 
 mod account;
 mod advertised;
+mod apart;
 mod apps;
 mod authorize;
 mod backchannel_logout;
@@ -94,6 +95,7 @@ mod jwt;
 mod key_set;
 mod login;
 mod logout;
+mod names;
 mod npm_clients;
 mod oauth;
 mod openapi;

@@ -107,7 +107,10 @@ pub(crate) const VARIANTS: &[&str] = &[
     "https://app\u{ff0e}example/cb",
     "https://\u{24d0}pp.example/cb",
     "https://\u{ff41}pp.example/cb",
-    // RU12: schemes.
+];
+
+/// RU12: what leads elsewhere than to a page or an app.
+pub(crate) const OTHER_SCHEMES: &[&str] = &[
     "http://app.example/cb",
     "javascript:alert(1)",
     "JaVaScRiPt:alert(1)",
@@ -153,7 +156,7 @@ fn unencoded(server: &Server, uri: &str) -> Answer {
 scenarios! { doors:
     /// RU01 to RU12, RU17.
     fn no_variant_of_a_redirect_uri_is_redirected_to(server) {
-        for uri in VARIANTS {
+        for uri in VARIANTS.iter().chain(OTHER_SCHEMES) {
             is_refused(server, &WEB, uri);
         }
         // RU17: 8 KB.
@@ -295,21 +298,7 @@ scenarios! { doors:
 fn what_is_no_place_to_be_sent_to_cannot_be_registered() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("clients.toml");
-    for uri in [
-        "javascript:alert(1)",
-        "JaVaScRiPt:alert(1)",
-        "java\nscript:alert(1)",
-        "java%0ascript:alert(1)",
-        " javascript:alert(1)",
-        "javascript://app.example/cb%0aalert(1)",
-        "data:text/html,x",
-        "vbscript:x",
-        "blob:https://app.example/cb",
-        "file:///etc/passwd",
-        "view-source:https://app.example/cb",
-        "about:blank",
-        "intent://app.example/cb",
-        "http://app.example/cb",
+    let others = [
         "https://app.example/cb#x",
         "https://user@app.example/cb",
         "https://app.example\\@evil.example/cb",
@@ -317,7 +306,8 @@ fn what_is_no_place_to_be_sent_to_cannot_be_registered() {
         "https://*.example/cb ",
         "//app.example/cb",
         "",
-    ] {
+    ];
+    for uri in OTHER_SCHEMES.iter().chain(&others) {
         let create = ["client", "create", "bad", "--redirect-uri", uri];
         let created = cadence(folder.path(), &[], &create);
         let told = String::from_utf8_lossy(&created.stderr).into_owned();

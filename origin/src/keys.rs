@@ -97,7 +97,7 @@ enum Signer {
     Rs256(RsaKeyPair),
 }
 
-/// No key of an algorithm signs at this moment, or the engine failed.
+/// There is no key of an algorithm, or the engine failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SigningFailed;
 
@@ -147,7 +147,8 @@ impl KeyRing {
         Ok(Self { keys })
     }
 
-    /// Signs a token with the newest key of `alg` that is due.
+    /// Signs a token with the newest key of `alg` that is due. When none is, because the clock went
+    /// back or the one that was has been revoked, the next one signs: it is published already.
     ///
     /// # Errors
     /// [`SigningFailed`].
@@ -158,12 +159,11 @@ impl KeyRing {
         claims: &impl Serialize,
         now: UnixTime,
     ) -> Result<String, SigningFailed> {
-        let due = |key: &&Key| key.jwk.alg == alg && key.signs_at <= now;
-        let key = self
-            .published(now)
-            .filter(due)
-            .max_by_key(|key| (key.signs_at, key.expires_at.is_none()))
-            .ok_or(SigningFailed)?;
+        let keys = || self.published(now).filter(|key| key.jwk.alg == alg);
+        let due = keys()
+            .filter(|key| key.signs_at <= now)
+            .max_by_key(|key| (key.signs_at, key.expires_at.is_none()));
+        let key = due.or_else(|| keys().min_by_key(|key| key.signs_at)).ok_or(SigningFailed)?;
         let header = Header::empty().with_token_type(typ.as_str()).with_key_id(&*key.jwk.kid);
         let token = Engine(alg)
             .token(&header, &Claims::new(claims), &key.signer)
@@ -437,6 +437,9 @@ mod tests {
     #[tokio::test]
     async fn a_key_that_signs_is_published() {
         check(&[], NOW).await;
+        // F17: a clock that went back to before the first keys were made.
+        check(&[], NOW.minus(120)).await;
+        check(&[NOW], NOW.minus(120)).await;
         check(&[NOW], NOW.plus(1)).await;
         check(&[NOW], NOW.plus(311)).await;
         check(&[NOW], NOW.plus(86_400)).await;

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::listens;
 use crate::process::{Ending, Process, wait_until};
+use crate::{Clock, listens};
 
 /// What workerd's Cache API asks; without it every use of the Cache API throws.
 const CACHE: &str = include_str!("../../examples/self-hosting/cache.js");
@@ -25,6 +25,7 @@ pub struct EdgeSettings {
     modules: PathBuf,
     port: u16,
     bindings: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
     entry: Option<&'static str>,
     twin_port: Option<u16>,
 }
@@ -34,13 +35,31 @@ impl EdgeSettings {
     #[must_use]
     pub fn new(workerd: &Path, modules: &Path, port: u16) -> Self {
         let (workerd, modules) = (workerd.to_owned(), modules.to_owned());
-        Self { workerd, modules, port, bindings: Vec::new(), entry: None, twin_port: None }
+        Self {
+            workerd,
+            modules,
+            port,
+            bindings: Vec::new(),
+            environment: Vec::new(),
+            entry: None,
+            twin_port: None,
+        }
+    }
+
+    /// Runs another program in place of workerd.
+    pub fn run_by(&mut self, program: &Path) {
+        program.clone_into(&mut self.workerd);
     }
 
     /// Sets a text binding of the worker.
     pub fn set(&mut self, name: &str, value: &str) {
         self.bindings.retain(|(known, _)| known != name);
         self.bindings.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Goes by a clock of its own.
+    pub fn by_clock(&mut self, clock: &Clock) {
+        self.environment.extend(clock.environment());
     }
 
     /// Adds one more isolate of the same worker, with the same cache, that listens at `port`.
@@ -146,7 +165,8 @@ impl Edge {
         fs::write(&config, self.settings.config()).expect("the configuration can be written");
         let arguments = [OsStr::new("serve"), config.as_os_str()];
         let log = self.folder.path().join("workerd.log");
-        let process = Process::start(&self.settings.workerd, &arguments, &[], &log, Ending::Kill);
+        let EdgeSettings { workerd, environment, .. } = &self.settings;
+        let process = Process::start(workerd, &arguments, environment, &log, Ending::Kill);
         wait_until("workerd", Duration::from_secs(15), || {
             assert!(process.runs(), "workerd has ended:\n{}", process.log());
             listens(self.settings.port)

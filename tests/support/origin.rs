@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::Clock;
 use crate::process::{Ending, Process, free_port, wait_until};
 
 /// How an origin is started.
@@ -54,6 +55,11 @@ impl OriginSettings {
     pub fn set(&mut self, name: &str, value: &str) {
         self.environment.retain(|(known, _)| known != name);
         self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Goes by a clock of its own.
+    pub fn by_clock(&mut self, clock: &Clock) {
+        self.environment.extend(clock.environment());
     }
 
     /// Keeps the data in a folder that outlives the origin.

@@ -13,13 +13,14 @@ use tempfile::TempDir;
 
 use crate::artifacts::on_path;
 use crate::process::{Ending, Process, wait_until};
-use crate::{Artifacts, Authority, Certificate};
+use crate::{Artifacts, Authority, Certificate, Clock};
 
 /// What a redis-server has beside its socket.
 #[derive(Clone, Debug, Default)]
 pub struct RedisOptions {
     port: Option<u16>,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     administrator: Option<(String, String)>,
 }
 
@@ -52,6 +53,13 @@ impl RedisOptions {
     #[must_use]
     pub fn with(mut self, arguments: &[&str]) -> Self {
         self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self
+    }
+
+    /// Goes by a clock of its own.
+    #[must_use]
+    pub fn by_clock(mut self, clock: &Clock) -> Self {
+        self.environment.extend(clock.environment());
         self
     }
 
@@ -151,7 +159,9 @@ impl Redis {
         .to_vec();
         arguments.extend(self.options.arguments.iter().map(OsStr::new));
         let log = self.folder.join("redis.log");
-        self.process = Some(Process::start(&self.program, &arguments, &[], &log, Ending::Kill));
+        let environment = &self.options.environment;
+        let process = Process::start(&self.program, &arguments, environment, &log, Ending::Kill);
+        self.process = Some(process);
     }
 
     /// Sets the options of its next start.

@@ -12,7 +12,6 @@ pub(crate) fn run_all(arguments: &[&str]) -> Result<(), Failed> {
     tools::wasm_target()?;
     tools::npm_packages()?;
     tools::debian("redis-server", "redis-server")?;
-    tools::debian("faketime", "faketime")?;
     worker::build(Build::Quick)?;
     examples::build_all()?;
     step("build origin, example API and chaos", || {

@@ -1,5 +1,6 @@
 //! `cargo xtask fuzz`: searches for inputs that break a law of a parser.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -48,14 +49,16 @@ pub(crate) fn run_all(arguments: &[&str]) -> Result<(), Failed> {
             Ok(())
         })?;
     }
-    println!(
-        "{:<22} {:>12} {:>9} {:>19} {:>8}",
-        "target", "runs", "runs/s", "new corpus entries", "crashes"
+    let mut table = String::from(
+        "| target | runs | runs/s | new corpus entries | crashes |\n|---|---|---|---|---|\n",
     );
     for Row { target, runs, runs_per_second, new_entries, crashes } in &rows {
         let crashes = crashes.len();
-        println!("{target:<22} {runs:>12} {runs_per_second:>9} {new_entries:>19} {crashes:>8}");
+        writeln!(table, "| {target} | {runs} | {runs_per_second} | {new_entries} | {crashes} |")
+            .map_err(|error| Failed(error.to_string()))?;
     }
+    println!("{table}");
+    fs::write(root().join("target/fuzz/table.md"), &table)?;
     let crashes: Vec<String> =
         rows.iter().flat_map(|row| &row.crashes).map(|crash| crash.display().to_string()).collect();
     if crashes.is_empty() {

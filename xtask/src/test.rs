@@ -22,7 +22,6 @@ pub(crate) fn run_all(audit: Audit) -> Result<(), Failed> {
     tools::npm_packages()?;
     tools::debian("redis-server", "redis-server")?;
     tools::postgres()?;
-    tools::debian("faketime", "faketime")?;
     tools::debian("chromium", "chromium")?;
     step("format", || run(&mut cargo(&["fmt", "--all", "--check"])))?;
     step("clippy, native", || {

@@ -37,10 +37,21 @@ impl Fault {
     }
 }
 
+/// What all others are compared with.
+const CONTROL: Fault =
+    Fault { fails_nobody: true, ..Fault::new("F0", "nothing, for comparison", nothing) };
+
+fn nothing(stage: &mut Stage<'_>) {
+    stage.begins();
+    stage.lasts(1.0);
+    stage.returned();
+}
+
 /// Returns all faults, in the order of their ids.
 #[must_use]
 pub fn all() -> Vec<Fault> {
     let groups = [
+        &[CONTROL],
         redis::FAULTS,
         network::FAULTS,
         failover::FAULTS,

@@ -35,6 +35,12 @@ impl Resources {
         Self { memory: memory.unwrap_or_default(), files: u64::try_from(files).unwrap_or_default() }
     }
 
+    /// Returns how much more memory a process holds than before, KB.
+    #[must_use]
+    pub fn grown(self, before: Self) -> i64 {
+        self.memory.cast_signed() - before.memory.cast_signed()
+    }
+
     /// Judges what a process holds by what it held before: a tenth more, and a little.
     #[must_use]
     pub fn judge(self, before: Self, (whose, more_memory): (&str, u64)) -> Vec<Violation> {

@@ -107,6 +107,8 @@ pub struct Outcome {
     pub failures: BTreeMap<String, usize>,
     /// The recovery.
     pub recovery: Recovery,
+    /// How much more memory the origin and workerd held in the end than before, KB.
+    pub grown: [i64; 2],
     /// What else was measured.
     pub notes: Vec<String>,
     /// What must not be.
@@ -336,7 +338,8 @@ pub fn run(fault: &Fault, profile: Profile) -> Outcome {
     violations.extend(checker::failures_outside(&record));
     let recovery = checker::recovery(&record, profile.bound);
     violations.extend(judge_recovery(&recovery, profile));
-    violations.extend(judge_resources(&mut system, before));
+    let (leaks, grown) = judge_resources(&mut system, before);
+    violations.extend(leaks);
     if fault.fails_nobody {
         violations.extend(record.events.iter().filter_map(|event| {
             let failure = event.failure()?;
@@ -350,6 +353,7 @@ pub fn run(fault: &Fault, profile: Profile) -> Outcome {
         requests: record.events.len(),
         failures: record.failures(),
         recovery,
+        grown,
         notes,
         violations,
         history: file,
@@ -394,7 +398,8 @@ fn begin(
 }
 
 /// I7: idle connections may stay for a while, and then both processes hold what they held before.
-fn judge_resources(system: &mut System, before: [Resources; 2]) -> Vec<Violation> {
+/// Returns what is too much, and how much more memory each holds, KB.
+fn judge_resources(system: &mut System, before: [Resources; 2]) -> (Vec<Violation>, [i64; 2]) {
     let began = Instant::now();
     loop {
         let after = [Resources::of(system.origin().pid()), Resources::of(system.edge.pid())];
@@ -405,7 +410,9 @@ fn judge_resources(system: &mut System, before: [Resources; 2]) -> Vec<Violation
         let found: Vec<_> =
             pairs.flat_map(|((before, after), whose)| after.judge(*before, whose)).collect();
         if found.is_empty() || began.elapsed() > IDLE_FOR {
-            return found;
+            let [origin, edge] = before;
+            let [origin_after, edge_after] = after;
+            return (found, [origin_after.grown(origin), edge_after.grown(edge)]);
         }
         std::thread::sleep(Duration::from_millis(250));
     }

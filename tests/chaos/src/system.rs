@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -11,7 +11,7 @@ use hyper::body::Bytes;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use stack::{
-    Backing, Balancer, EDGE_SECRET, Edge, EdgeSettings, Origin, OriginSettings, Redis,
+    Backing, Balancer, Clock, EDGE_SECRET, Edge, EdgeSettings, Origin, OriginSettings, Redis,
     RedisOptions, free_port,
 };
 use tempfile::TempDir;
@@ -51,8 +51,8 @@ pub struct Plan {
     /// Whether the proxy between edge and origin does. Between the edge and several origins there is
     /// a balancer instead.
     pub middle_gate: bool,
-    /// Whether the origin's clock can be set.
-    pub clock: bool,
+    /// Whether the clocks of edge, origin and Redis can be set.
+    pub clocks: bool,
     /// Whether Redis has a replica, and whether writes wait for it.
     pub replica: Replica,
 }
@@ -64,7 +64,7 @@ impl Plan {
         origins: 1,
         front_gate: false,
         middle_gate: false,
-        clock: false,
+        clocks: false,
         replica: Replica::Missing,
     };
 }
@@ -125,48 +125,27 @@ pub struct System {
     pub redis: Option<Redis>,
     /// Its replica, and the line between them.
     pub replica: Option<(Redis, Proxy)>,
-    /// The origin's clock.
-    pub clock: Clock,
+    /// The clocks, if they can be set.
+    pub clocks: Option<Clocks>,
     _folder: TempDir,
 }
 
-/// A clock that can be set: the origin's. workerd and Redis have allocators that do not go together
-/// with the library that lies about the time.
+/// Clocks of the system's parts, each right until it is set.
 #[derive(Clone, Debug)]
-pub struct Clock(PathBuf);
-
-impl Clock {
-    /// Sets it to so many seconds from the right time.
-    ///
-    /// # Panics
-    /// When the file cannot be written.
-    pub fn set(&self, seconds: i32) {
-        // Replaced in one step: the library reads it at any moment.
-        let new = self.0.with_extension("new");
-        std::fs::write(&new, format!("{seconds:+}")).expect("a clock can be set");
-        std::fs::rename(new, &self.0).expect("a clock can be set");
-    }
-
-    /// Makes a process obey.
-    fn govern(&self, settings: &mut OriginSettings) {
-        self.set(0);
-        settings.set("LD_PRELOAD", &library());
-        settings.set("FAKETIME_TIMESTAMP_FILE", &self.0.display().to_string());
-        settings.set("FAKETIME_NO_CACHE", "1");
-        settings.set("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-    }
+pub struct Clocks {
+    /// workerd's.
+    pub edge: Clock,
+    /// The origins'.
+    pub origin: Clock,
+    /// Redis's.
+    pub redis: Clock,
 }
 
-/// Finds libfaketime.
-///
-/// # Panics
-/// When it is not there.
-fn library() -> String {
-    let found = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten().find_map(|entry| {
-        let file = entry.path().join("faketime/libfaketimeMT.so.1");
-        file.exists().then(|| file.display().to_string())
-    });
-    found.expect("libfaketime is missing; `apt-get install faketime` brings it")
+impl Clocks {
+    fn new(folder: &Path) -> Self {
+        let clock = |name| Clock::new(folder, name);
+        Self { edge: clock("edge"), origin: clock("origin"), redis: clock("redis") }
+    }
 }
 
 /// What every Redis here has: a port, and somebody who may still do everything when others may not.
@@ -209,13 +188,18 @@ impl System {
     pub fn start(runtime: &Runtime, plan: Plan) -> Self {
         let artifacts = stack::artifacts();
         let folder = TempDir::new().expect("a folder can be made");
-        let clock = Clock(folder.path().join("clock"));
+        let clocks = plan.clocks.then(|| Clocks::new(folder.path()));
         let data_dir = folder.path().join("data");
         let [front_port, edge_port, middle_port, store_port, redis_port, api_port] =
             std::array::from_fn(|_| free_port());
         let issuer = format!("http://127.0.0.1:{front_port}");
-        let redis =
-            (plan.backing == Backing::Redis).then(|| Redis::start_with(redis_options(redis_port)));
+        let redis = (plan.backing == Backing::Redis).then(|| {
+            let mut options = redis_options(redis_port);
+            if let Some(clocks) = &clocks {
+                options = options.by_clock(&clocks.redis);
+            }
+            Redis::start_with(options)
+        });
         let replica = (plan.replica != Replica::Missing).then(|| {
             let line = runtime.block_on(Proxy::start(free_port(), local(redis_port)));
             let line = line.expect("a proxy can be started");
@@ -238,8 +222,8 @@ impl System {
                 if plan.replica == Replica::WaitedFor {
                     settings.set("CADENCE_REDIS_WAIT", "1");
                 }
-                if plan.clock {
-                    clock.govern(&mut settings);
+                if let Some(clocks) = &clocks {
+                    settings.by_clock(&clocks.origin);
                 }
                 Origin::start(settings)
             })
@@ -264,6 +248,9 @@ impl System {
                 r#"[{{"prefix":"{UPSTREAM_PATH}","url":"http://127.0.0.1:{api_port}","audience":"{AUDIENCE}"}}]"#
             ),
         );
+        if let Some(clocks) = &clocks {
+            settings.by_clock(&clocks.edge);
+        }
         runtime.block_on(start_api(api_port));
         let edge = Edge::start(settings);
         let front = hop(runtime, front_port, edge_port, plan.front_gate);
@@ -276,7 +263,7 @@ impl System {
             store_line,
             redis,
             replica,
-            clock,
+            clocks,
             _folder: folder,
         }
     }
@@ -287,6 +274,15 @@ impl System {
     /// When there is none: the plan and the fault do not fit.
     pub fn redis(&mut self) -> &mut Redis {
         self.redis.as_mut().expect("the plan has a Redis")
+    }
+
+    /// Returns the clocks.
+    ///
+    /// # Panics
+    /// When they cannot be set: the plan and the fault do not fit.
+    #[must_use]
+    pub fn clocks(&self) -> &Clocks {
+        self.clocks.as_ref().expect("the plan has clocks")
     }
 
     /// Returns the line between origins and Redis.
@@ -306,18 +302,27 @@ impl System {
         self.origins.first_mut().expect("there is an origin")
     }
 
-    /// Returns the last lines that the processes have logged.
+    /// Returns the last lines that the processes have logged: of failures if there are any.
     #[must_use]
     pub fn last_lines(&self) -> String {
         let mut text = String::new();
         let logs = self.origins.iter().map(|origin| ("origin", origin.log()));
         for (name, log) in logs.chain([("edge", self.edge.log())]) {
-            let lines: Vec<&str> = log.lines().collect();
+            let mut lines: Vec<&str> = log.lines().collect();
+            if lines.iter().any(is_warning) {
+                lines.retain(is_warning);
+            }
             let last = lines.get(lines.len().saturating_sub(15)..).unwrap_or_default();
             let _ = writeln!(text, "--- {name}\n{}", last.join("\n"));
         }
         text
     }
+}
+
+/// Tells whether a line of the origin's log tells of what went wrong in the origin itself.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "`retain` hands out references")]
+fn is_warning(line: &&str) -> bool {
+    line.contains(" WARN ") || line.contains(" ERROR ")
 }
 
 fn hop(runtime: &Runtime, port: u16, target: u16, is_gate: bool) -> Hop {

@@ -27,6 +27,8 @@ fn hold(id: &str) {
 }
 
 faults! {
+    /// The load alone.
+    nothing_happens: "F0";
     /// F1.
     redis_is_killed_and_comes_back: "F1";
     /// F2.
@@ -64,7 +66,11 @@ faults! {
     /// F16.
     the_origin_stops: "F16";
     /// F17.
-    clocks_step: "F17";
+    the_origins_clock_steps: "F17";
+    /// F17.
+    the_clock_of_the_edge_steps: "F17-edge";
+    /// F17.
+    the_clock_of_redis_steps: "F17-redis";
     /// F21.
     slow_clients_hold_up_nobody: "F21";
     /// F22.

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Fault;
+use crate::checker::Record;
 use crate::client::{Client, call};
-use crate::history::{Act, History};
+use crate::history::{Act, Event, History};
 use crate::run::Stage;
 use crate::wire::Door;
 
@@ -98,9 +99,14 @@ fn overload(stage: &mut Stage<'_>) {
     }
 }
 
-/// Has many browsers log in at the same time; returns when they have.
+/// Whoever finds no place in the queue of password hashes, or waits in it in vain, is told so in
+/// time: the queue gives up after a second.
+const REFUSED_IN: Duration = Duration::from_millis(1_500);
+
+/// Has more browsers log in at the same time than the queue of password hashes has places; returns
+/// when they have.
 fn logins(stage: &mut Stage<'_>) -> Duration {
-    let browsers = if stage.profile.is_long() { 40 } else { 16 };
+    let browsers = if stage.profile.is_long() { 160 } else { 16 };
     let (end, ending) = tokio::sync::watch::channel(false);
     let aside = stack::root().join("target/chaos/F22-logins.jsonl");
     let history = Arc::new(History::begin(&aside).expect("a history can be begun"));
@@ -126,7 +132,29 @@ fn logins(stage: &mut Stage<'_>) -> Duration {
             let _ = task.await;
         }
     });
+    look_at_refusals(stage, &history);
     until
+}
+
+/// Looks how soon the logins were refused for which there was no room.
+fn look_at_refusals(stage: &mut Stage<'_>, history: &History) {
+    let record = Record::of(history.lines());
+    let is_login = |event: &&Event| matches!(event.act, Act::LogIn(_));
+    let asked = record.events.iter().filter(is_login).count();
+    let refused = record.events.iter().filter(is_login).filter(|event| event.status() == Some(503));
+    let mut took: Vec<Duration> =
+        refused.map(|event| event.ended.saturating_sub(event.began)).collect();
+    took.sort_unstable();
+    let (Some(half), Some(last)) = (took.get(took.len() / 2), took.last()) else { return };
+    stage.note(format!(
+        "{} of {asked} logins refused with 503, half within {} ms, all within {} ms",
+        took.len(),
+        half.as_millis(),
+        last.as_millis()
+    ));
+    if stage.profile.judges_times {
+        stage.holds(*last <= REFUSED_IN, "I6", format!("a refusal took {last:?}"));
+    }
 }
 
 /// Has so many clients call userinfo without a pause; returns how many calls a second went well.
