@@ -10,6 +10,8 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use stack::{Front, Postgres, Redis};
+
 use crate::forge;
 use crate::http::{Answer, Request};
 use crate::oauth::own_tokens;
@@ -237,9 +239,7 @@ fn who_is_told_to_wait_does_not_hear_whether_there_is_a_user() {
 }
 
 /// CA11: an unknown client and a wrong secret.
-#[test]
-fn who_is_no_client_takes_as_long_as_a_wrong_secret() {
-    let server = Server::start_origin();
+fn no_client_and_a_wrong_secret_look_alike(server: &Server) {
     let mut addresses = addresses();
     let addresses = std::cell::RefCell::new(&mut addresses);
     let ask = |id: &str| {
@@ -257,6 +257,23 @@ fn who_is_no_client_takes_as_long_as_a_wrong_secret() {
             ("another method", &mut || ask("post")),
         ],
     );
+}
+
+#[test]
+fn who_is_no_client_takes_as_long_as_a_wrong_secret() {
+    no_client_and_a_wrong_secret_look_alike(&Server::start_origin());
+}
+
+/// A directory that is another process is asked about a client that nobody knows, and remembered
+/// about one that it knows: that takes longer by far than in a file.
+#[test]
+fn nor_does_a_directory_in_postgresql_tell_who_is_a_client() {
+    let (postgres, redis) = (Postgres::start(), Redis::start(stack::artifacts()));
+    let server = Server::start_on(&redis.url(), Front::Direct, |origin| {
+        origin.set("CADENCE_DATABASE_URL", &postgres.url());
+        origin.set("CADENCE_SECRET", "a-server-secret-of-the-suite-0123456789");
+    });
+    no_client_and_a_wrong_secret_look_alike(&server);
 }
 
 /// CA12: a secret whose first 0, 8, 16, 24 or 31 of 32 bytes are right.
