@@ -99,6 +99,12 @@ impl Client {
         self.code_flow().await;
     }
 
+    /// Returns its access token, if it has one.
+    #[must_use]
+    pub fn access_token(&self) -> Option<&str> {
+        self.tokens.as_ref().map(|tokens| tokens.access.as_str())
+    }
+
     async fn step(&mut self) {
         let drawn = self.random.below(100);
         if self.tokens.is_none() && drawn < 95 {

@@ -13,7 +13,7 @@ use crate::client::Client;
 use crate::faults::Fault;
 use crate::history::{Act, Event, Health, History, Line, Mark, Told};
 use crate::probe;
-use crate::resources::{MORE_OF_ORIGIN, MORE_OF_WORKERD, Resources};
+use crate::resources::{MORE_OF_ORIGIN, Resources, more_of_workerd};
 use crate::system::{System, USERS};
 use crate::wire::Door;
 
@@ -131,6 +131,7 @@ pub struct Stage<'r> {
     pub runtime: &'r Runtime,
     notes: Vec<String>,
     violations: Vec<Violation>,
+    asked_aside: u64,
 }
 
 impl Stage<'_> {
@@ -260,6 +261,11 @@ impl Stage<'_> {
         Record::of(self.history.lines())
     }
 
+    /// Says that so many requests were made that are not in the history.
+    pub fn asked_aside(&mut self, requests: usize) {
+        self.asked_aside += u64::try_from(requests).unwrap_or(u64::MAX);
+    }
+
     /// Writes down what a fault has measured.
     pub fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
@@ -304,10 +310,11 @@ pub fn run(fault: &Fault, profile: Profile) -> Outcome {
         runtime: &runtime,
         notes: Vec::new(),
         violations: Vec::new(),
+        asked_aside: 0,
     };
     (fault.act)(&mut stage);
     stage.settles();
-    let Stage { mut notes, mut violations, .. } = stage;
+    let Stage { mut notes, mut violations, asked_aside, .. } = stage;
     let until = (history.now() + profile.after).max(baseline + profile.whole);
     std::thread::sleep(until.saturating_sub(history.now()));
 
@@ -338,7 +345,8 @@ pub fn run(fault: &Fault, profile: Profile) -> Outcome {
     violations.extend(checker::failures_outside(&record));
     let recovery = checker::recovery(&record, profile.bound);
     violations.extend(judge_recovery(&recovery, profile));
-    let (leaks, grown) = judge_resources(&mut system, before);
+    let requests = u64::try_from(record.events.len()).unwrap_or(u64::MAX);
+    let (leaks, grown) = judge_resources(&mut system, before, requests + asked_aside);
     violations.extend(leaks);
     if fault.fails_nobody {
         violations.extend(record.events.iter().filter_map(|event| {
@@ -399,14 +407,18 @@ fn begin(
 
 /// I7: idle connections may stay for a while, and then both processes hold what they held before.
 /// Returns what is too much, and how much more memory each holds, KB.
-fn judge_resources(system: &mut System, before: [Resources; 2]) -> (Vec<Violation>, [i64; 2]) {
+fn judge_resources(
+    system: &mut System,
+    before: [Resources; 2],
+    requests: u64,
+) -> (Vec<Violation>, [i64; 2]) {
     let began = Instant::now();
     loop {
         let after = [Resources::of(system.origin().pid()), Resources::of(system.edge.pid())];
         let pairs = before
             .iter()
             .zip(after)
-            .zip([("the origin", MORE_OF_ORIGIN), ("workerd", MORE_OF_WORKERD)]);
+            .zip([("the origin", MORE_OF_ORIGIN), ("workerd", more_of_workerd(requests))]);
         let found: Vec<_> =
             pairs.flat_map(|((before, after), whose)| after.judge(*before, whose)).collect();
         if found.is_empty() || began.elapsed() > IDLE_FOR {

@@ -51,6 +51,8 @@ pub struct Plan {
     /// Whether the proxy between edge and origin does. Between the edge and several origins there is
     /// a balancer instead.
     pub middle_gate: bool,
+    /// How many users there are beside [`USERS`], numbered behind them.
+    pub more_users: u32,
     /// Whether the clocks of edge, origin and Redis can be set.
     pub clocks: bool,
     /// Whether Redis has a replica, and whether writes wait for it.
@@ -64,6 +66,7 @@ impl Plan {
         origins: 1,
         front_gate: false,
         middle_gate: false,
+        more_users: 0,
         clocks: false,
         replica: Replica::Missing,
     };
@@ -228,7 +231,8 @@ impl System {
                 Origin::start(settings)
             })
             .collect();
-        apply(origins.first().expect("there is an origin"), folder.path());
+        let first = origins.first().expect("there is an origin");
+        apply(first, folder.path(), USERS + plan.more_users);
         let ports: Vec<u16> = origins.iter().map(Origin::port).collect();
         let middle = match ports.as_slice() {
             [port] => hop(runtime, middle_port, *port, plan.middle_gate),
@@ -320,7 +324,6 @@ impl System {
 }
 
 /// Tells whether a line of the origin's log tells of what went wrong in the origin itself.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "`retain` hands out references")]
 fn is_warning(line: &&str) -> bool {
     line.contains(" WARN ") || line.contains(" ERROR ")
 }
@@ -337,7 +340,7 @@ fn hop(runtime: &Runtime, port: u16, target: u16, is_gate: bool) -> Hop {
 }
 
 /// Registers the client and the users of the load.
-fn apply(origin: &Origin, folder: &Path) {
+fn apply(origin: &Origin, folder: &Path, users: u32) {
     let mut toml = format!(
         "[[clients]]\nclient_id = \"{CLIENT_ID}\"\nclient_name = \"Load\"\n\
          client_secret = \"{CLIENT_SECRET}\"\n\
@@ -346,7 +349,7 @@ fn apply(origin: &Origin, folder: &Path) {
          redirect_uris = [\"{REDIRECT_URI}\"]\nscope = \"openid profile email\"\n\
          audience = [\"{AUDIENCE}\"]\n"
     );
-    for user in 0..USERS {
+    for user in 0..users {
         let name = username(user);
         let _ = write!(
             toml,

@@ -7,18 +7,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::Fault;
+use super::{Fault, Plan};
 use crate::checker::Record;
 use crate::client::{Client, call};
 use crate::history::{Act, Event, History};
 use crate::run::Stage;
+use crate::system::USERS;
 use crate::wire::Door;
 
 pub(super) const FAULTS: &[Fault] = &[
     Fault { fails_nobody: true, ..Fault::new("F21", "slow senders and slow readers", slow) },
-    Fault::new("F22", "more logins and calls than there is room for", overload),
+    Fault {
+        plan: Plan { more_users: CROWD, ..Plan::PLAIN },
+        ..Fault::new("F22", "more logins and calls than there is room for", overload)
+    },
     Fault::new("F23", "the origin has no file descriptors left", no_files),
 ];
+
+/// Users who log in all at once.
+const CROWD: u32 = 40;
 
 /// Opens sockets that send a head byte by byte, and others that never read their answer.
 fn slow(stage: &mut Stage<'_>) {
@@ -90,8 +97,9 @@ fn overload(stage: &mut Stage<'_>) {
 
     stage.begins();
     let lasts = stage.profile.fault.mul_f64(0.25);
-    let peak = calls(stage, 32, lasts);
-    let over = calls(stage, 96, lasts);
+    let token = own_token(stage);
+    let peak = calls(stage, &token, 32, lasts);
+    let over = calls(stage, &token, 96, lasts);
     stage.returned();
     stage.note(format!("{peak:.0} calls a second by 32 clients, {over:.0} by 96"));
     if stage.profile.judges_times {
@@ -103,10 +111,10 @@ fn overload(stage: &mut Stage<'_>) {
 /// time: the queue gives up after a second.
 const REFUSED_IN: Duration = Duration::from_millis(1_500);
 
-/// Has more browsers log in at the same time than the queue of password hashes has places; returns
-/// when they have.
+/// Has more browsers log in at the same time than the queue of password hashes has places, and fewer
+/// than one network may; returns when they have.
 fn logins(stage: &mut Stage<'_>) -> Duration {
-    let browsers = if stage.profile.is_long() { 160 } else { 16 };
+    let browsers = if stage.profile.is_long() { 90 } else { 16 };
     let (end, ending) = tokio::sync::watch::channel(false);
     let aside = stack::root().join("target/chaos/F22-logins.jsonl");
     let history = Arc::new(History::begin(&aside).expect("a history can be begun"));
@@ -114,7 +122,7 @@ fn logins(stage: &mut Stage<'_>) -> Duration {
         .map(|number| {
             let door = Door::new(&stage.system.issuer);
             let (history, ending) = (history.clone(), ending.clone());
-            let user = number % crate::system::USERS;
+            let user = USERS + number % CROWD;
             stage.runtime.spawn(async move {
                 let pause = Duration::ZERO;
                 while !*ending.borrow() {
@@ -140,6 +148,7 @@ fn logins(stage: &mut Stage<'_>) -> Duration {
 fn look_at_refusals(stage: &mut Stage<'_>, history: &History) {
     let record = Record::of(history.lines());
     let is_login = |event: &&Event| matches!(event.act, Act::LogIn(_));
+    stage.asked_aside(record.events.len());
     let asked = record.events.iter().filter(is_login).count();
     let refused = record.events.iter().filter(is_login).filter(|event| event.status() == Some(503));
     let mut took: Vec<Duration> =
@@ -157,14 +166,24 @@ fn look_at_refusals(stage: &mut Stage<'_>, history: &History) {
     }
 }
 
+/// Returns an access token that no client of the load revokes.
+fn own_token(stage: &Stage<'_>) -> String {
+    let aside = stack::root().join("target/chaos/F22-calls.jsonl");
+    let history = Arc::new(History::begin(&aside).expect("a history can be begun"));
+    let door = Door::new(&stage.system.issuer);
+    let (_end, ending) = tokio::sync::watch::channel(false);
+    let mut client = Client::new(0, USERS, door, history, Duration::ZERO, ending);
+    stage.runtime.block_on(client.begin());
+    client.access_token().expect("somebody can sign in").to_owned()
+}
+
 /// Has so many clients call userinfo without a pause; returns how many calls a second went well.
-fn calls(stage: &mut Stage<'_>, clients: usize, lasts: Duration) -> f64 {
-    let Some(token) = stage.newest_access_token() else { return 0.0 };
+fn calls(stage: &mut Stage<'_>, token: &str, clients: usize, lasts: Duration) -> f64 {
     let (went_well, ends) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let tasks: Vec<_> = (0..clients)
         .map(|_| {
             let door = Door::new(&stage.system.issuer);
-            let (token, went_well, ends) = (token.clone(), went_well.clone(), ends.clone());
+            let (token, went_well, ends) = (token.to_owned(), went_well.clone(), ends.clone());
             stage.runtime.spawn(async move {
                 let act = Act::UserInfo(token);
                 while !ends.load(Ordering::Relaxed) {
@@ -183,6 +202,7 @@ fn calls(stage: &mut Stage<'_>, clients: usize, lasts: Duration) -> f64 {
             let _ = task.await;
         }
     });
+    stage.asked_aside(usize::try_from(count).unwrap_or(usize::MAX));
     f64::from(count) / lasts.as_secs_f64()
 }
 
