@@ -50,6 +50,14 @@ fn a_policy_that_evicts_makes_the_origin_unready_and_revives_nothing() {
     assert!(server.origin.log().contains("maxmemory-policy allkeys-random"));
     server.get("/healthz").send().expect(200);
 
+    // Nobody is told that something is revoked while what was evicted cannot be found.
+    is_unavailable(&WEB.revoke(&server, &alive[0].refresh));
+    is_unavailable(&WEB.revoke(&server, &alive[1].access));
+    for tokens in &alive[..2] {
+        let answer = server.get("/oauth2/userinfo").bearer(&tokens.access).send();
+        answer.refused(401, "invalid_token");
+    }
+
     let redis = server.redis.as_ref().unwrap();
     until("rows are evicted", || {
         // Less and less: how much memory rows take is Redis's own business.
@@ -68,11 +76,12 @@ fn a_policy_that_evicts_makes_the_origin_unready_and_revives_nothing() {
         assert!([200, 401].contains(&answer.status), "{answer:?}");
         gone += u32::from(answer.status == 401);
     }
-    assert!(gone > 0, "rows of grants were among those evicted");
+    assert!(gone > 2, "rows of grants were among those evicted");
 
     set(&server, "maxmemory", "0");
     set(&server, "maxmemory-policy", "noeviction");
     until("the origin is ready again", || ready(&server) == 200);
+    WEB.revoke(&server, &alive[0].refresh).expect(200);
     own_tokens(&server, ALICE, ALICES_PASSWORD).expect(200);
 }
 

@@ -310,11 +310,15 @@ impl Settings {
         let issuer = Issuer::parse(self.text("issuer").unwrap_or(&default_issuer))
             .map_err(|error| self.bad("issuer", &format!("is not an issuer: {error}")))?;
         let edge_secret = self.secret("edge_secret");
-        let development = edge_secret.as_ref().is_some_and(|it| it.0 == DEVELOPMENT_EDGE_SECRET);
-        if development && !issuer.is_loopback_http() {
-            return Err(self.bad("edge_secret", "is the one of development, which everybody knows"));
-        }
         let edge_secret_second = self.secret("edge_secret_second");
+        for (key, secret) in
+            [("edge_secret", &edge_secret), ("edge_secret_second", &edge_secret_second)]
+        {
+            let is_known = secret.as_ref().is_some_and(|it| it.0 == DEVELOPMENT_EDGE_SECRET);
+            if is_known && !issuer.is_loopback_http() {
+                return Err(self.bad(key, "is the one of development, which everybody knows"));
+            }
+        }
         if edge_secret_second.is_some() && edge_secret.is_none() {
             return Err(self.bad("edge_secret_second", "is set, but edge_secret is not"));
         }
@@ -598,7 +602,12 @@ mod tests {
     fn the_secret_that_everybody_knows_stays_on_loopback() {
         let secret = ("CADENCE_EDGE_SECRET", DEVELOPMENT_EDGE_SECRET);
         assert!(parse("", &[secret]).is_ok());
-        let refused = parse("", &[secret, ("CADENCE_ISSUER", "https://id.example")]).unwrap_err();
+        let elsewhere = ("CADENCE_ISSUER", "https://id.example");
+        let refused = parse("", &[secret, elsewhere]).unwrap_err();
         assert!(refused.starts_with("CADENCE_EDGE_SECRET is the one of development"), "{refused}");
+        let own = ("CADENCE_EDGE_SECRET", "a secret that only two know, and long");
+        let second = ("CADENCE_EDGE_SECRET_SECOND", DEVELOPMENT_EDGE_SECRET);
+        let refused = parse("", &[own, second, elsewhere]).unwrap_err();
+        assert!(refused.starts_with("CADENCE_EDGE_SECRET_SECOND is the one of"), "{refused}");
     }
 }

@@ -275,7 +275,9 @@ impl Store for Redis {
     async fn revoke_grant(&self, grant_id: &GrantId, now: UnixTime) -> Result<(), StoreError> {
         let statuses: Vec<Option<String>> =
             self.run_on_grant(&REVOKE_GRANT, grant_id, now, |_| ()).await?;
-        set_statuses(self, statuses).await
+        set_statuses(self, statuses).await?;
+        // What is not there may have been evicted, and what is written may be.
+        self.refuse_eviction()
     }
 
     async fn finish_revocation(&self, grant_id: &GrantId, now: UnixTime) -> Result<(), StoreError> {
@@ -298,7 +300,8 @@ impl Store for Redis {
                 command.arg(now.as_secs());
             })
             .await?;
-        set_statuses(self, status).await
+        set_statuses(self, status).await?;
+        self.refuse_eviction()
     }
 
     async fn reserve_statuses(

@@ -1,8 +1,9 @@
 //! Clients as state machines: each has a user, a browser and a grant, draws what it does next, and
 //! asks again with the same when it does not know what came of a request.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,6 +11,7 @@ use serde_json::Value;
 use stack::Seen;
 use tokio::sync::watch;
 
+use crate::checker::REVOKED_AT_UPSTREAM_IN;
 use crate::history::{Act, Answer, By, Event, History, Line, Told};
 use crate::random::Random;
 use crate::wire::{Door, Raw};
@@ -56,6 +58,8 @@ pub struct Client {
     random: Random,
     cookies: Vec<(String, String)>,
     tokens: Option<Tokens>,
+    /// Access tokens that are revoked, and since when: an API is asked about them later.
+    revoked: VecDeque<(Instant, String)>,
     pause: Duration,
     ending: watch::Receiver<bool>,
 }
@@ -79,6 +83,7 @@ impl Client {
             random: Random::new(u64::from(number) + 1),
             cookies: Vec::new(),
             tokens: None,
+            revoked: VecDeque::new(),
             pause,
             ending,
         }
@@ -88,6 +93,7 @@ impl Client {
     pub async fn run(mut self) {
         while !self.is_ending() {
             self.step().await;
+            self.go_on_as_a_thief().await;
             let pause = self.pause.mul_f64(0.5 + self.random.share());
             self.wait(pause).await;
         }
@@ -181,9 +187,20 @@ impl Client {
         }
         // A thief goes on with what was revoked.
         self.ask(Act::UserInfo(tokens.access.clone())).await;
-        self.ask(Act::Introspect(tokens.access)).await;
+        self.ask(Act::Introspect(tokens.access.clone())).await;
         if is_the_grant {
             self.ask(Act::Refresh(tokens.refresh)).await;
+        }
+        self.revoked.push_back((Instant::now(), tokens.access));
+    }
+
+    /// Asks the API behind the gateway about a token that it must know to be revoked by now.
+    async fn go_on_as_a_thief(&mut self) {
+        let bound = REVOKED_AT_UPSTREAM_IN + Duration::from_millis(500);
+        if self.revoked.front().is_some_and(|(at, _)| at.elapsed() > bound)
+            && let Some((_, access)) = self.revoked.pop_front()
+        {
+            self.ask(Act::Upstream(access)).await;
         }
     }
 

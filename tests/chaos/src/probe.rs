@@ -90,6 +90,7 @@ async fn look_at(door: &Door, history: &History, grant: Left) {
     if let Some(access) = grant.access.last() {
         ask(By::Probe, Act::UserInfo(access.clone())).await;
         ask(By::Probe, Act::Introspect(access.clone())).await;
+        ask(By::Probe, Act::Upstream(access.clone())).await;
     }
     if let Some(leaf) = grant.refresh.iter().rfind(|token| !grant.used.contains(token)) {
         ask(By::Probe, Act::Refresh(leaf.clone())).await;

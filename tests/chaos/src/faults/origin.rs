@@ -62,6 +62,7 @@ fn killed(stage: &mut Stage<'_>) {
 fn replaced(stage: &mut Stage<'_>) {
     let rounds = if stage.profile.is_long() { 10 } else { 2 };
     let mut longest = Duration::ZERO;
+    stage.begins();
     for round in 0..rounds {
         for index in 0..2 {
             let origin = stage.system.origins.get_mut(index).expect("there are two origins");
@@ -77,6 +78,7 @@ fn replaced(stage: &mut Stage<'_>) {
             stage.lasts(0.05);
         }
     }
+    stage.returned();
     stage.note(format!("{rounds} rounds, drained in {:.1} s at most", longest.as_secs_f64()));
 }
 
