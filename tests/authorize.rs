@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::both_doors::alike;
 use crate::browser::{Browser, Form};
@@ -15,6 +15,7 @@ use crate::oauth::{
     base64url, come_back, jwt_part, sign_in,
 };
 use crate::server::Server;
+use crate::signer::Signer;
 
 scenarios! { doors:
     /// AZ11, AZ12: what is unknown is ignored, what is empty is absent.
@@ -138,7 +139,6 @@ scenarios! { doors:
             (good.clone().with("code_challenge", &format!("{}+", &CHALLENGE[1..])), "invalid_request"),
             (good.clone().with("code_challenge", &format!("{}/", &CHALLENGE[1..])), "invalid_request"),
             (good.clone().with("code_challenge", &format!("{} ", &CHALLENGE[1..])), "invalid_request"),
-            (good.clone().with("code_challenge", &format!("{CHALLENGE}%00")), "invalid_request"),
             // The last of 43 characters has two bits that are no part of a digest.
             (good.clone().with("code_challenge", &format!("{}N", &CHALLENGE[..42])), "invalid_request"),
             (good.clone().with("prompt", "none login"), "invalid_request"),
@@ -178,6 +178,13 @@ scenarios! { doors:
             assert_eq!((told["error"].as_str(), told.get("state")), (error, None), "{request:?}");
             assert_eq!(told["iss"], server.url, "{request:?}");
         }
+        // A query or form with NUL in it is not read at all, so nobody is redirected.
+        let request = good.with("code_challenge", &format!("{CHALLENGE}\0"));
+        assert!(request.query().contains("%00"), "{request:?}");
+        let target = format!("/oauth2/authorize?{}", request.query());
+        alike(server, "GET", &target, |request| request).is_page(400);
+        server.post("/oauth2/authorize").form(&request.pairs()).send().is_page(400);
+        server.alice().open(&target).is_page(400);
     }
 
     /// AZ10: each parameter once, whether it says the same again or something else.
@@ -312,7 +319,21 @@ scenarios! { doors:
         let unsigned = [&base64url(header.to_string().as_bytes()), parts[1], ""].join(".");
         let bare = format!("{}.{}.", base64url(b"{\"alg\":\"none\"}"), parts[1]);
         let mixed = [parts[0], parts[1], others.id.split('.').nth(2).unwrap()].join(".");
-        for hint in [&*tampered, &unsigned, &bare, &mixed, &others.id, &own.access, "x", "a.b.c"] {
+        // Signed with this server's own key, whoever is said to be the issuer.
+        let signer = Signer::of(server);
+        let of_issuer = |issuer: &str| {
+            let mut claims = jwt_part(&own.id, 1);
+            claims["iss"] = issuer.into();
+            signer.key("ES256").sign(&json!({ "typ": "JWT" }), &claims)
+        };
+        let foreign = of_issuer("https://evil.example");
+        let slashed = of_issuer(&format!("{}/", server.url));
+        assert!(come_back(&ask(&of_issuer(&server.url), "none"), &WEB).contains_key("code"));
+        let refused = [
+            tampered, unsigned, bare, mixed, foreign, slashed, others.id, own.access,
+            "x".to_owned(), "a.b.c".to_owned(),
+        ];
+        for hint in &refused {
             for prompt in ["", "none"] {
                 assert_eq!(error(ask(hint, prompt)), "invalid_request", "{hint}");
             }
@@ -336,13 +357,18 @@ scenarios! { doors:
             let answer = alice.send(server.request(method, &url)).expect(405);
             assert_eq!(answer.header("location"), None, "{method}");
         }
-        for (content_type, body) in
-            [("application/json", "{}"), ("multipart/form-data; boundary=x", "--x--"), ("text/plain", &query)]
-        {
+        // The form itself is good: what it is said to be is not.
+        let posted = |content_type: &str| {
+            server.post("/oauth2/authorize").body(content_type, query.clone())
+        };
+        let answer = alice.send(posted("application/x-www-form-urlencoded"));
+        assert!(answer.redirects_to(WEB.redirect_uri).contains_key("code"));
+        for content_type in ["application/json", "multipart/form-data; boundary=x", "text/plain"] {
             let answer = alike(server, "POST", "/oauth2/authorize", |request| {
-                request.body(content_type, body.to_owned())
+                request.body(content_type, query.clone())
             });
-            assert!(matches!(answer.status, 400 | 415), "{answer:?}");
+            answer.is_page(400);
+            alice.send(posted(content_type)).is_page(400);
         }
         for length in [16_400, 20_000, 60_000] {
             let long = format!("{url}&x={}", "x".repeat(length));

@@ -7,12 +7,21 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::http::Answer;
 use crate::oauth::{OWN, Tokens, WEB, is_alive, is_dead, jwt_part, own_tokens};
 use crate::server::{Server, now, until};
-use crate::signer::{self, Signer, Thief};
+use crate::signer::{self, Key, Signer, Thief};
 
 const PROTECTED: [&str; 2] = ["/oauth2/userinfo", "/api/me"];
+
+/// The longest token that is looked at, bytes.
+const LONGEST: usize = 8 * 1024;
+
+/// How soon what is refused unread is answered, by the quickest of some tries.
+pub(crate) const AT_ONCE: Duration = Duration::from_millis(50);
+
+/// How soon a disabled user's tokens are worth nothing: the origin believes for two seconds what it
+/// knew of the user.
+pub(crate) const DISABLED_IN: Duration = Duration::from_secs(5);
 
 scenarios! { everywhere:
     /// BR07, BR09.
@@ -106,31 +115,39 @@ scenarios! { doors:
         }
     }
 
-    /// BR12: what is longer than any token is refused unread, and holds nobody up.
+    /// BR12: what is longer than any token is refused unread, though its issuer has signed it, and
+    /// holds nobody up.
     fn an_endless_token_is_refused_at_once(server) {
         let tokens = WEB.tokens(server, "openid");
-        is_alive(server, &tokens.access);
-        let began = Instant::now();
-        let token = |length: usize| {
-            let part = "A".repeat(length / 3);
-            format!("{part}.{part}.{part}AAA")
-        };
+        let claims = jwt_part(&tokens.access, 1);
+        let signer = Signer::of(server);
+        let padded = |length: usize| padded(signer.key("ES256"), &claims, length);
         for path in PROTECTED {
-            for length in [8 * 1024 + 1, 16 * 1024] {
-                server.get(path).bearer(&token(length)).send().refused(401, "invalid_token");
+            for length in [4_000, LONGEST] {
+                server.get(path).bearer(&padded(length)).send().expect(200);
+            }
+            for length in [LONGEST + 3, 16 * 1024] {
+                let token = padded(length);
+                let took = quickest(|| {
+                    server.get(path).bearer(&token).send().refused(401, "invalid_token");
+                });
+                assert!(took < AT_ONCE, "{path}, {length}: {took:?}");
             }
             // Heads of such a length are not read to their end, by whatever reads heads.
             for length in [128 * 1024, 1024 * 1024] {
-                let answer = status_line(&server.url, path, &token(length));
-                let refused = ["HTTP/1.1 401 ", "HTTP/1.1 431 "];
-                assert!(
-                    answer.is_empty() || refused.iter().any(|it| answer.starts_with(it)),
-                    "{answer}"
-                );
+                let token = padded(length);
+                let ask = || {
+                    let answer = status_line(&server.url, path, &token);
+                    assert!(answer.starts_with("HTTP/1.1 431 "), "{path}, {length}: {answer}");
+                };
+                ask();
+                // The platform of the edge may listen for a second more before it says so.
+                if server.edge.is_none() {
+                    let took = quickest(ask);
+                    assert!(took < AT_ONCE, "{path}, {length}: {took:?}");
+                }
             }
         }
-        // Eight of them, with whatever else the machine does: none was verified.
-        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
         is_alive(server, &tokens.access);
     }
 
@@ -190,15 +207,15 @@ scenarios! { doors:
     fn the_token_of_a_disabled_user_opens_nothing(server) {
         let name = server.new_user("nora");
         let tokens = Tokens::of(&own_tokens(server, &name, "a-passphrase-for-tests"));
-        server.get("/oauth2/userinfo").bearer(&tokens.access).send().expect(200);
+        is_alive(server, &tokens.access);
+        let told = || OWN.introspect(server, &tokens.access).expect(200);
+        assert_eq!(told().json()["active"], json!(true));
         server.cadence(&["user", "disable", &name]);
-        until("the user is disabled", || {
-            let answer: Answer = server.get("/oauth2/userinfo").bearer(&tokens.access).send();
-            answer.status == 401
-        });
+        let disabled_at = Instant::now();
+        until("the token is not active", || told().body == r#"{"active":false}"#);
+        let took = disabled_at.elapsed();
+        assert!(took < DISABLED_IN, "{took:?}");
         is_dead(server, &tokens.access);
-        let told = OWN.introspect(server, &tokens.access).expect(200);
-        assert_eq!(told.body, r#"{"active":false}"#);
     }
 
     /// Other methods, unknown paths.
@@ -222,6 +239,27 @@ scenarios! { doors:
             assert!(matches!(answer.status, 401 | 404), "{told}");
         }
     }
+}
+
+/// Signs these claims with padding among them: a good token of `length` characters, or up to two
+/// fewer.
+fn padded(key: &Key, claims: &Value, length: usize) -> String {
+    let sign = |padding: usize| {
+        let mut claims = claims.clone();
+        claims["padding"] = json!("x".repeat(padding));
+        key.sign(&json!({ "typ": "at+jwt" }), &claims)
+    };
+    sign((length - sign(0).len()) * 3 / 4)
+}
+
+/// Returns how long the quickest of five tries takes: the others may have waited for the machine.
+pub(crate) fn quickest(mut attempt: impl FnMut()) -> Duration {
+    let times = (0..5).map(|_| {
+        let began = Instant::now();
+        attempt();
+        began.elapsed()
+    });
+    times.min().unwrap_or_default()
 }
 
 /// Sends a token and returns the beginning of what is answered, if anything is before the end.

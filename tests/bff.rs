@@ -1,6 +1,7 @@
 //! The backend-for-frontend: sign-in, session, logout, and what must not work. Its API calls are in
 //! `bff_api`, its renewals in `bff_renewal`.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -116,6 +117,21 @@ fn a_sign_in_ends_with_a_handle_and_no_token() {
         assert_eq!(told.header("vary"), Some("Cookie"));
         let again = call(&mut browser, server, "GET", "/bff/user").expect(200);
         assert_eq!(again.json()["sub"], claims["sub"]);
+        // Nothing else is told: a refresh token would not begin with `eyJ`, as is looked for below.
+        for json in [&claims, &again.json()] {
+            let json = json.as_object().unwrap();
+            let names: BTreeSet<&str> = json.keys().map(String::as_str).collect();
+            let expected = [
+                "auth_time",
+                "email",
+                "expires_at",
+                "idle_expires_at",
+                "name",
+                "preferred_username",
+                "sub",
+            ];
+            assert_eq!(names, BTreeSet::from(expected));
+        }
         let me = call(&mut browser, server, "GET", "/bff/api/me").expect(200);
         assert_eq!(me.json()["sub"], claims["sub"]);
         for answer in [begun, ended, told, again, me] {
@@ -213,17 +229,21 @@ fn a_sign_in_replaces_the_session_before() {
     assert_ne!(handle(&fixed), "chosen-by-somebody");
 }
 
+/// Asserts that no session has begun in a browser.
+#[track_caller]
+fn nobody_is_signed_in(browser: &mut Browser<'_>, server: &Server, what: &str) {
+    for path in ["/bff/session", "/bff/user", "/bff/api/me"] {
+        let answer = call(browser, server, "GET", path);
+        assert_eq!(answer.status, 401, "{what}: {answer:?}");
+    }
+}
+
 /// BF12: a sign-in that is under way is nobody's session, however far it has come.
 #[test]
 fn until_a_sign_in_is_complete_nobody_is_signed_in() {
     let server = Server::edge();
     let _log = server.log_on_failure();
-    let nobody = |browser: &mut Browser<'_>, what: &str| {
-        for path in ["/bff/session", "/bff/user", "/bff/api/me"] {
-            let answer = call(browser, server, "GET", path);
-            assert_eq!(answer.status, 401, "{what}: {answer:?}");
-        }
-    };
+    let nobody = |browser: &mut Browser<'_>, what| nobody_is_signed_in(browser, server, what);
     let mut browser = Browser::new(server);
     let begun = browser.open("/bff/login");
     nobody(&mut browser, "begun");
@@ -242,6 +262,52 @@ fn until_a_sign_in_is_complete_nobody_is_signed_in() {
     call(&mut browser, server, "GET", "/bff/session").expect(200);
     browser.open("/bff/login?prompt=login");
     call(&mut browser, server, "GET", "/bff/session").expect(200);
+}
+
+/// BF12: whoever has given the password and not yet consented is not signed in; nor is whoever has
+/// said no.
+#[test]
+fn without_a_consent_nobody_is_signed_in() {
+    let server = Server::start_tuned(
+        |_| (),
+        |edge| {
+            edge.set("CADENCE_BFF_CLIENT_ID", "bff-asking");
+            edge.set("CADENCE_BFF_CLIENT_SECRET", "secret-of-a-new-client-0123456789");
+        },
+    );
+    let _log = server.log_on_failure();
+    server.apply(
+        "[[clients]]\nclient_id = \"bff-asking\"\nclient_name = \"BFF\"\n\
+         client_secret = \"secret-of-a-new-client-0123456789\"\n\
+         token_endpoint_auth_method = \"client_secret_basic\"\n\
+         grant_types = [\"authorization_code\", \"refresh_token\"]\n\
+         redirect_uris = [\"http://127.0.0.1/bff/callback\"]\n\
+         scope = \"openid profile email\"\n",
+    );
+    let mut browser = Browser::new(&server);
+    let begun = browser.open("/bff/login?return_to=/app");
+    let page = browser.follow(begun).expect(200);
+    let page = browser.log_in(&page, ALICE, ALICES_PASSWORD).expect(200);
+    assert_eq!(Form::of(&page).action, "/oauth2/consent/decision");
+    nobody_is_signed_in(&mut browser, &server, "at the consent page");
+    let denied = browser.submit(&Form::of(&page).with("decision", "deny"));
+    let callback = denied.location().to_owned();
+    assert!(callback.starts_with(&format!("{}/bff/callback?", server.url)), "{denied:?}");
+    nobody_is_signed_in(&mut browser, &server, "denied, before the callback");
+    let back = browser.open(&callback);
+    assert_eq!(back.location(), format!("{}/app?error=access_denied", server.url));
+    nobody_is_signed_in(&mut browser, &server, "denied");
+
+    // The login is over with, so the consent is all that is asked for.
+    let begun = browser.open("/bff/login?return_to=/app");
+    let page = browser.follow(begun).expect(200);
+    assert_eq!(Form::of(&page).action, "/oauth2/consent/decision");
+    nobody_is_signed_in(&mut browser, &server, "at the consent page again");
+    let approved = browser.submit(&Form::of(&page).with("decision", "approve"));
+    let callback = approved.location().to_owned();
+    nobody_is_signed_in(&mut browser, &server, "approved, before the callback");
+    assert_eq!(browser.open(&callback).location(), format!("{}/app", server.url));
+    call(&mut browser, &server, "GET", "/bff/session").expect(200);
 }
 
 /// AZ45: nowhere else does a sign-in lead back to.
@@ -408,12 +474,20 @@ fn a_logout_ends_session_tokens_and_login() {
     }
 }
 
+/// BF13: the session's refresh token is revoked, and nothing else ends.
 #[test]
 fn a_local_logout_leaves_the_login_alone() {
     let server = Server::edge();
     let mut browser = signed_in(server);
+    let grant_id = redis(server, &["HGET", &row(&browser), "grant_id"]);
+    let grant = format!("cadence:grant:{{{grant_id}}}");
+    let is_revoked = || redis(server, &["HEXISTS", &grant, "revoked_at"]) == ":1";
+    assert_eq!(redis(server, &["EXISTS", &grant]), ":1");
     call(&mut browser, server, "POST", "/bff/logout?local=maybe").refused(400, "invalid_request");
+    assert!(!is_revoked());
     call(&mut browser, server, "POST", "/bff/logout?local=true").expect(204);
+    // With the grant, its refresh token is revoked.
+    assert!(is_revoked());
     call(&mut browser, server, "GET", "/bff/session").refused(401, "login_required");
     let login = sign_in(&mut browser, "/bff/login?prompt=none&return_to=/app");
     assert_eq!(login.location(), format!("{}/app", server.url));

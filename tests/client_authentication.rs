@@ -1,5 +1,6 @@
 //! Client authentication: RFC 6749 §2.3 and §5.2.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -282,6 +283,20 @@ scenarios! { doors:
             }
         }
     }
+}
+
+/// CA13: where no address is known, nobody is kept out by what somebody else has tried.
+#[test]
+fn a_client_is_let_in_from_where_no_address_is_known() {
+    let server = Server::start_embedded();
+    let _log = server.log_on_failure();
+    let ask = |secret: &str| {
+        let request = server.post("/oauth2/revoke").basic("web", secret);
+        request.form(&[("token", "x")]).send().status
+    };
+    let told: BTreeSet<u16> = (0..150).map(|_| ask("wrong-secret-0123456789")).collect();
+    assert_eq!(told, [401, 429].into());
+    assert_eq!(ask("web-secret-0123456789"), 200);
 }
 
 /// CA13: of a thousand wrong secrets in a row a hundred are looked at, for each client and network;

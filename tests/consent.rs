@@ -116,13 +116,15 @@ scenarios! { doors:
             .with("state", "other")
             .with("sub", "somebody-else")
             .with("user_id", "somebody-else");
+        let mut before = alice.clone();
         let answer = alice.submit(&wide);
         let told = come_back(&answer, &app);
         assert_eq!(told["state"], "st-&=+%");
         let code = told["code"].clone();
         assert_eq!(Tokens::of(&app.redeem(server, &code)).json["scope"], "openid");
-        // AZ35: a decision counts once.
-        assert!(alice.submit(&form()).is_html());
+        // AZ35: a decision counts once, even for a browser that has kept the cookie.
+        before.clone().submit(&form()).is_page(400);
+        before.submit(&form().with("decision", "deny")).is_page(400);
     }
 
     /// For a consent page of one's own.

@@ -124,7 +124,7 @@ impl Slow {
 }
 
 /// Two thousand clients send a byte a second, half of them of a head, half of a body.
-fn two_thousand_slow_clients_starve_nobody(server: &Server, head_in: Duration) {
+fn two_thousand_slow_clients_starve_nobody(server: &Server, head_in: u64, body_in: u64) {
     stack::open_many_files();
     let tokens = WEB.tokens(server, "openid");
     let pause = || std::thread::sleep(Duration::from_secs(1));
@@ -146,27 +146,26 @@ fn two_thousand_slow_clients_starve_nobody(server: &Server, head_in: Duration) {
         }
         (heads, bodies)
     });
-    for (what, slow, at_most) in
-        [("head", heads, head_in), ("body", bodies, Duration::from_secs(30))]
-    {
+    for (what, slow, at_most) in [("head", heads, head_in), ("body", bodies, body_in)] {
         let last = slow.iter().map(|slow| slow.cut_after.unwrap_or(Duration::MAX)).max().unwrap();
         println!("the last slow {what} was cut after {last:?}");
-        // A machine that is busy sees it later.
-        assert!(last < at_most + Duration::from_secs(8), "{what}: {last:?}");
+        // Each looks once a second; a machine that is busy sees it later.
+        assert!(last < Duration::from_secs(at_most + 3), "{what}: {last:?}");
     }
     is_not_starved(alone, crowded);
 }
 
-/// HT09, F21 at the origin: a head has ten seconds.
+/// HT09, F21 at the origin: a head has ten seconds, and so has a body.
 #[test]
 fn two_thousand_slow_clients_starve_nobody_at_the_origin() {
-    two_thousand_slow_clients_starve_nobody(&Server::start_origin(), Duration::from_secs(10));
+    two_thousand_slow_clients_starve_nobody(&Server::start_origin(), 10, 10);
 }
 
-/// HT09, F21 at the edge, where heads are workerd's, which gives them fifteen seconds.
+/// HT09, F21 at the edge, where heads are workerd's, which gives them fifteen seconds. A body has
+/// the edge's own ten, and workerd listens for one more before it closes the connection.
 #[test]
 fn two_thousand_slow_clients_starve_nobody_through_the_edge() {
-    two_thousand_slow_clients_starve_nobody(&Server::start_edge(), Duration::from_secs(15));
+    two_thousand_slow_clients_starve_nobody(&Server::start_edge(), 15, 11);
 }
 
 /// HT09, F21: who asks and asks and reads no answer is cut as well.

@@ -54,13 +54,16 @@ fn sessions_and_tokens_survive_kill_9_of_the_origin_on_the_embedded_store() {
     survives_kill_9_of_the_origin(Server::start_embedded());
 }
 
-/// F1: an append-only file keeps what was acknowledged.
+/// F1, RT08: an append-only file keeps what was acknowledged.
 #[test]
 fn sessions_and_tokens_survive_kill_9_of_redis() {
     let mut server = Server::start_origin();
     let tokens = WEB.tokens(&server, "openid");
     let revoked = WEB.tokens(&server, "openid");
     WEB.revoke(&server, &revoked.refresh).expect(200);
+    let rotated = WEB.tokens(&server, "openid");
+    let successor = Tokens::of(&WEB.refresh(&server, &rotated.refresh));
+    let newest = Tokens::of(&WEB.refresh(&server, &successor.refresh));
     server.redis.as_mut().unwrap().kill();
     server.redis.as_mut().unwrap().restart();
     until("the origin has found Redis again", || {
@@ -68,6 +71,10 @@ fn sessions_and_tokens_survive_kill_9_of_redis() {
     });
     WEB.refresh(&server, &tokens.refresh).expect(200);
     grant_is_dead(&server, &WEB, &revoked);
+    // RT08: what was used up before the restart is used up after it.
+    is_alive(&server, &newest.access);
+    WEB.refresh(&server, &rotated.refresh).refused(400, "invalid_grant");
+    grant_is_dead(&server, &WEB, &newest);
 }
 
 /// RV09, IN09, PW13, BR: while Redis is away nobody is told no.

@@ -123,6 +123,8 @@ fn no_header_pretends_to_be_the_edges() {
         "user-agent",
         "connection",
         "content-length",
+        "cache-control",
+        "pragma",
     ];
     for name in last.names() {
         assert!(allowed.contains(&name.as_str()), "{name}: {last:?}");
@@ -131,6 +133,8 @@ fn no_header_pretends_to_be_the_edges() {
     assert_eq!(last.header("x-forwarded-proto"), ["http"]);
     assert_eq!(last.header("authorization").len(), 1);
     assert_ne!(last.header("x-request-id"), ["mine"]);
+    // No cache of the platform may answer one user with what another was told.
+    assert_eq!(last.header("cache-control"), ["no-cache"]);
     // Nobody vouches for an address outside of the platform, so none is said.
     assert!(last.header("x-forwarded-for").is_empty());
 }

@@ -25,6 +25,18 @@ scenarios! { everywhere:
 }
 
 scenarios! { doors:
+        /// IN02: nobody hears of a token what it does not cover.
+    fn the_username_is_told_with_the_scope_profile(server) {
+        for (scope, told) in [("openid", None), ("openid profile", Some(ALICE))] {
+            let tokens = WEB.tokens(server, scope);
+            let answer = WEB.introspect(server, &tokens.access).expect(200).json();
+            assert_eq!(answer["username"].as_str(), told, "{scope}");
+            let form = [("token", &*tokens.refresh), ("token_type_hint", "refresh_token")];
+            let answer = WEB.sign(server.post("/oauth2/introspect"), &form).send().expect(200).json();
+            assert_eq!((&answer["active"], answer["username"].as_str()), (&json!(true), told));
+        }
+    }
+
     /// IN03, IN04: of what is not active, or not the asker's, nothing else is told.
     fn nobody_hears_about_anything_else(server) {
         let tokens = WEB.tokens(server, "openid");

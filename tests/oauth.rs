@@ -1,6 +1,7 @@
 //! What most tests need: the registered clients, authorization queries, tokens.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,6 +10,9 @@ use serde_json::Value;
 use crate::browser::Browser;
 use crate::http::{self, Answer, Request};
 use crate::server::Server;
+
+/// When a refresh token that was rotated is good no more, unless its rotation was never answered.
+pub(crate) const LATER_THAN_THE_GRACE: Duration = Duration::from_secs(12);
 
 /// The pair of RFC 7636 Appendix B.
 pub(crate) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";

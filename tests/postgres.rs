@@ -9,15 +9,17 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use stack::{Origin, OriginSettings, Postgres};
+use stack::{Front, Origin, OriginSettings, Postgres, Redis};
 
 use crate::browser::Browser;
 use crate::command_line::cadence;
 use crate::http::{Answer, Request};
 use crate::oauth::{
-    ALICE, ALICES_PASSWORD, SPA, Tokens, WEB, grant_is_dead, is_alive, jwt_part, own_tokens,
+    ALICE, ALICES_PASSWORD, LATER_THAN_THE_GRACE, SPA, Tokens, WEB, grant_is_dead, is_alive,
+    jwt_part, own_tokens,
 };
 use crate::server::{EDGE_SECRET, Server, now, until};
+use crate::wire::{self, Connection};
 
 /// Encrypts the signing keys: both origins must have the same.
 const SECRET: &str = "a-server-secret-of-the-suite-0123456789";
@@ -468,4 +470,32 @@ fn of_many_that_apply_one_file_at_once_one_is_shown_the_secret() {
         assert_eq!(shown.len(), 1, "{shown:?}");
     }
     assert_eq!(postgres.sql("SELECT count(*) FROM users"), "1");
+}
+
+/// I3: whoever hangs up while the directory keeps a refresh waiting, and whoever is told to ask again,
+/// finds the same refresh token good, however late.
+#[test]
+fn who_hangs_up_before_the_answer_keeps_the_session() {
+    let (postgres, redis) = (Postgres::start(), Redis::start(stack::artifacts()));
+    let server = Server::start_on(&redis.url(), Front::Direct, |origin| {
+        origin.set("CADENCE_DATABASE_URL", &postgres.url());
+        origin.set("CADENCE_SECRET", SECRET);
+    });
+    let _log = server.log_on_failure();
+    let tokens = WEB.tokens(&server, "openid");
+    let form = [("grant_type", "refresh_token"), ("refresh_token", &*tokens.refresh)];
+    let request = WEB.sign(server.post("/oauth2/token"), &form);
+    // The client is remembered; what the user has consented to is not.
+    WEB.revoke(&server, "x").expect(200);
+    let frozen = postgres.freeze();
+    let mut connection = Connection::open(&server.url);
+    connection.write(&wire::bytes(&request));
+    thread::sleep(Duration::from_millis(300));
+    drop(connection);
+    thread::sleep(Duration::from_millis(300));
+    drop(frozen);
+    thread::sleep(LATER_THAN_THE_GRACE);
+    let next = Tokens::of(&WEB.refresh(&server, &tokens.refresh));
+    is_alive(&server, &next.access);
+    WEB.refresh(&server, &next.refresh).expect(200);
 }

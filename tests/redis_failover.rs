@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use stack::{Front, RedisCluster, RedisOptions, RedisSentinel};
+use stack::{Front, Redis, RedisCluster, RedisOptions, RedisSentinel};
 
 use crate::faults::is_unavailable;
 use crate::http::Answer;
-use crate::oauth::{Tokens, WEB, grant_is_dead, is_alive, is_dead};
+use crate::oauth::{LATER_THAN_THE_GRACE, Tokens, WEB, grant_is_dead, is_alive, is_dead};
 use crate::redis_load::under_load;
 use crate::server::{Server, until};
 
@@ -39,6 +39,42 @@ fn a_primary_that_dies_under_load_loses_nothing_that_a_replica_has() {
         recovers(&server);
     });
     assert!(told.unavailable > 0, "somebody asked meanwhile");
+}
+
+/// I3: while no replica is there, nothing that is written is answered; a refresh token whose rotation
+/// could not be stays good until it can, however long that takes.
+#[test]
+fn a_replica_that_is_away_for_longer_than_the_grace_ends_no_session() {
+    let start = || Redis::start_with(RedisOptions::default().at(stack::free_port()));
+    let (primary, mut replica) = (start(), start());
+    let follow = |replica: &Redis| {
+        let port = primary.port().to_string();
+        assert_eq!(replica.command(&["REPLICAOF", "127.0.0.1", &port]), "+OK\r\n");
+    };
+    follow(&replica);
+    until("the replica follows", || replica.info("replication", "master_link_status") == "up");
+    let server = Server::start_on(&primary.url(), Front::Direct, waits_for_a_replica);
+    let _log = server.log_on_failure();
+    let tokens = WEB.tokens(&server, "openid");
+    replica.kill();
+    is_unavailable(&WEB.refresh(&server, &tokens.refresh));
+    std::thread::sleep(LATER_THAN_THE_GRACE);
+    is_unavailable(&WEB.refresh(&server, &tokens.refresh));
+    replica.restart();
+    follow(&replica);
+    let mut next = None;
+    until("writes are answered", || {
+        let answer = WEB.refresh(&server, &tokens.refresh);
+        if answer.status == 200 {
+            next = Some(Tokens::of(&answer));
+            return true;
+        }
+        is_unavailable(&answer);
+        false
+    });
+    let next = next.unwrap();
+    is_alive(&server, &next.access);
+    WEB.refresh(&server, &next.refresh).expect(200);
 }
 
 /// F2, F8: the primary hangs under load, and comes back as a replica. What was sent to it while it

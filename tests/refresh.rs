@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::bearer::DISABLED_IN;
 use crate::oauth::{
     NATIVE, OTHER, OWN, SPA, Tokens, WEB, grant_is_dead, is_alive, is_dead, jwt_part, own_tokens,
 };
@@ -18,6 +19,8 @@ scenarios! { everywhere:
     /// RT01, RT20.
     fn a_refresh_token_becomes_a_new_pair(server) {
         let first = WEB.tokens(server, "openid profile");
+        let issued_at = jwt_part(&first.id, 1)["iat"].as_u64().unwrap();
+        until("another second", || now() > issued_at);
         let second = Tokens::of(&WEB.refresh(server, &first.refresh));
         assert_ne!(second.refresh, first.refresh);
         assert_ne!(second.access, first.access);
@@ -27,7 +30,7 @@ scenarios! { everywhere:
         for claim in ["iss", "sub", "aud", "azp", "auth_time"] {
             assert_eq!(before[claim], after[claim], "{claim}");
         }
-        assert!(after["iat"].as_u64() >= before["iat"].as_u64(), "{after}");
+        assert!(after["iat"].as_u64() > Some(issued_at), "{after}");
         assert!(after["exp"].as_u64() > Some(now()), "{after}");
         assert_eq!(after["nonce"], Value::Null, "it was answered by the first one");
         let third = Tokens::of(&WEB.refresh(server, &second.refresh));
@@ -138,7 +141,8 @@ scenarios! { doors:
         for change in ["disabled", "another password"] {
             let name = server.new_user("rhea");
             let tokens = Tokens::of(&own_tokens(server, &name, PASSWORD));
-            let tokens = Tokens::of(&OWN.refresh(server, &tokens.refresh));
+            let mut tokens = Tokens::of(&OWN.refresh(server, &tokens.refresh));
+            is_alive(server, &tokens.access);
             if change == "disabled" {
                 server.cadence(&["user", "disable", &name]);
             } else {
@@ -147,8 +151,19 @@ scenarios! { doors:
                      password = \"another-passphrase\"\n"
                 ));
             }
-            until(change, || server.get("/api/me").bearer(&tokens.access).send().status == 401);
-            OWN.refresh(server, &tokens.refresh).refused(400, "invalid_grant");
+            let changed_at = Instant::now();
+            let answer = loop {
+                let answer = OWN.refresh(server, &tokens.refresh);
+                if answer.status != 200 || changed_at.elapsed() > DISABLED_IN {
+                    break answer;
+                }
+                tokens = Tokens::of(&answer);
+                std::thread::sleep(Duration::from_millis(50));
+            };
+            let took = changed_at.elapsed();
+            answer.refused(400, "invalid_grant");
+            assert!(took < DISABLED_IN, "{change}: {took:?}");
+            grant_is_dead(server, &OWN, &tokens);
             own_tokens(server, &name, PASSWORD).refused(400, "invalid_grant");
         }
     }
@@ -217,14 +232,22 @@ scenarios! { doors:
             let key = format!("cadence:grant:{{{}}}", jti.split_once('.').unwrap().0);
             assert_eq!(redis.command(&["HSET", &key, field, &at.to_string()]), ":0\r\n");
         };
-        for field in ["expires_at", "idle_expires_at"] {
-            let over = WEB.tokens(server, "openid");
-            set(&over, field, now() - 1);
-            set(&over, "idle_expires_at", now() - 1);
-            WEB.refresh(server, &over.refresh).refused(400, "invalid_grant");
-            is_dead(server, &over.access);
+        // For want of use, with the absolute end far away: in the last second a grant is good, and
+        // its use moves this end.
+        let [used, unused] = [(); 2].map(|()| WEB.tokens(server, "openid"));
+        let end = now() + 4;
+        for tokens in [&used, &unused] {
+            set(tokens, "idle_expires_at", end);
         }
-        // With less than a minute left all goes on, and nothing outlives the grant.
+        until("the last second", || now() + 1 >= end);
+        let next = Tokens::of(&WEB.refresh(server, &used.refresh));
+        until("the end of what is not used", || now() >= end);
+        WEB.refresh(server, &unused.refresh).refused(400, "invalid_grant");
+        is_dead(server, &unused.access);
+        is_alive(server, &next.access);
+        Tokens::of(&WEB.refresh(server, &next.refresh));
+        // The absolute end alone, which no use moves: all goes on until the last second, and
+        // nothing outlives the grant.
         let tokens = WEB.tokens(server, "openid");
         let end = now() + 6;
         set(&tokens, "expires_at", end);
@@ -237,9 +260,13 @@ scenarios! { doors:
             answer["refresh_token"].as_str().unwrap().clone_into(&mut refresh);
             answer["access_token"].as_str().unwrap().clone_into(&mut last);
             assert!(jwt_part(&last, 1)["exp"].as_u64().unwrap() <= end, "{answer}");
-            std::thread::sleep(Duration::from_millis(700));
+            std::thread::sleep(Duration::from_millis(300));
         }
-        until("the grant has ended", || now() > end);
+        let answer = WEB.refresh(server, &refresh).expect(200).json();
+        assert_eq!(answer["expires_in"].as_u64(), Some(1), "{answer}");
+        answer["refresh_token"].as_str().unwrap().clone_into(&mut refresh);
+        answer["access_token"].as_str().unwrap().clone_into(&mut last);
+        until("the grant has ended", || now() >= end);
         WEB.refresh(server, &refresh).refused(400, "invalid_grant");
         is_dead(server, &last);
     }

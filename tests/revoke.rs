@@ -18,9 +18,11 @@ scenarios! { everywhere:
         grant_is_dead(server, &WEB, &first);
     }
 
-    /// RV02: an access token ends alone.
+    /// RV02, RV03: an access token ends alone; one that has ended is revoked already.
     fn revoking_an_access_token_ends_it_alone(server) {
         let tokens = WEB.tokens(server, "openid");
+        WEB.revoke(server, &tokens.access).expect(200);
+        is_dead(server, &tokens.access);
         WEB.revoke(server, &tokens.access).expect(200);
         is_dead(server, &tokens.access);
         let next = Tokens::of(&WEB.refresh(server, &tokens.refresh));
@@ -59,6 +61,8 @@ scenarios! { doors:
         let mut claims = jwt_part(&tokens.access, 1);
         let signed = |claims: &Value| keys.key("ES256").sign(&json!({ "typ": "at+jwt" }), claims);
         claims["jti"] = json!("AAAAAAAAAAAAAAAAAAAAAA.1");
+        let nowhere = format!("{}/oauth2/status/AAAAAAAAAAAAAAAAAAAAAA", server.url);
+        claims["status"]["status_list"]["uri"] = json!(nowhere);
         let unknown = signed(&claims);
         claims["exp"] = json!(now() - 60);
         claims["iat"] = json!(now() - 360);
@@ -89,13 +93,26 @@ scenarios! { doors:
         let hints = [("token", "x"), ("token_type_hint", "a"), ("token_type_hint", "a")];
         post(&hints).refused(400, "invalid_request");
 
-        let unknown_hint = [("token", &*tokens.access), ("token_type_hint", "unheard_of")];
-        post(&unknown_hint).expect(200);
-        is_dead(server, &tokens.access);
-        let wrong_hint = [("token", &*tokens.refresh), ("token_type_hint", "access_token")];
-        post(&wrong_hint).expect(200);
-        grant_is_dead(server, &WEB, &tokens);
-        post(&wrong_hint).expect(200);
+        // Whatever the hint is, the token is found; and revoked again, it is revoked already.
+        let with_hint = |token: &str, hint: &str| {
+            let form = [("token", token), ("token_type_hint", hint)];
+            assert_eq!(post(&form).expect(200).body, "");
+        };
+        for hint in ["access_token", "refresh_token", "unheard_of"] {
+            let tokens = WEB.tokens(server, "openid");
+            with_hint(&tokens.access, hint);
+            is_dead(server, &tokens.access);
+            with_hint(&tokens.access, hint);
+            WEB.revoke(server, &tokens.access).expect(200);
+            // It has ended alone.
+            let next = Tokens::of(&WEB.refresh(server, &tokens.refresh));
+            is_alive(server, &next.access);
+            with_hint(&next.refresh, hint);
+            grant_is_dead(server, &WEB, &next);
+            with_hint(&next.refresh, hint);
+            with_hint(&next.access, hint);
+        }
+        is_alive(server, &tokens.access);
         let json = server.post("/oauth2/revoke").basic("web", "web-secret-0123456789");
         json.body("application/json", "{}").send().refused(400, "invalid_request");
     }

@@ -2,8 +2,8 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
 
+use crate::bearer::{AT_ONCE, quickest};
 use crate::http::query;
 use crate::oauth::{ALICE, ALICES_PASSWORD, OTHER, Tokens, VERIFIER, WEB, own_tokens};
 use crate::server::Server;
@@ -193,13 +193,16 @@ scenarios! { doors:
         ] {
             send(body).refused(400, "invalid_request");
         }
-        let began = Instant::now();
-        send("a=1&".repeat(10_000).as_bytes()).refused(400, "invalid_request");
-        send(format!("{}=1", "a".repeat(60_000)).as_bytes()).refused(400, "invalid_request");
-        send(format!("a{}=1", "[b]".repeat(20_000)).as_bytes()).refused(400, "invalid_request");
-        send(format!("{}=1", "a".repeat(100_000)).as_bytes()).refused(413, "invalid_request");
-        send("%".repeat(60_000).as_bytes()).refused(400, "invalid_request");
-        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        for (status, body) in [
+            (400, "a=1&".repeat(10_000)),
+            (400, format!("{}=1", "a".repeat(60_000))),
+            (400, format!("a{}=1", "[b]".repeat(20_000))),
+            (413, format!("{}=1", "a".repeat(100_000))),
+            (400, "%".repeat(60_000)),
+        ] {
+            let took = quickest(|| send(body.as_bytes()).refused(status, "invalid_request"));
+            assert!(took < AT_ONCE, "{}...: {took:?}", &body[..8]);
+        }
     }
 
     /// HT06: 64 KB are read and no more, whether the length is announced or not; nothing is
@@ -344,19 +347,20 @@ scenarios! { doors:
             let mut connection = Connection::open(&server.url);
             let head = format!("GET /oauth2/userinfo HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
             connection.try_write(head.as_bytes());
+            // The platform of the edge may listen for a second more before it says anything.
+            assert!(!connection.is_closed(), "nothing is said: {} bytes", head.len());
             connection.rest().0
         };
         let many = |count: usize, header: &str| header.repeat(count);
         let one = format!("X: {}\r\n", "x".repeat(128 * 1_024));
         let cookies = format!("Cookie: {}\r\n", many(300, "c=x; "));
         assert!(ask(&cookies).starts_with("HTTP/1.1 401 "), "300 cookies are 1.5 KB");
-        for large in [one, many(1_000, "X: x\r\n"), many(300, "Cookie: c=x\r\n")] {
-            let told = ask(&large);
-            if server.edge.is_some() {
-                assert!(told.is_empty() || told.starts_with("HTTP/1.1 4"), "{told}");
-            } else {
-                assert!(told.starts_with("HTTP/1.1 431 "), "{told}");
-            }
+        assert!(ask(&one).starts_with("HTTP/1.1 431 "), "128 KB in one header");
+        // The platform takes more than a hundred headers.
+        let status = if server.edge.is_some() { "HTTP/1.1 401 " } else { "HTTP/1.1 431 " };
+        for headers in [many(1_000, "X: x\r\n"), many(300, "Cookie: c=x\r\n")] {
+            let told = ask(&headers);
+            assert!(told.starts_with(status), "{told}");
         }
     }
 }

@@ -133,6 +133,8 @@ pub(crate) async fn answer(
 }
 
 /// Makes the upstream's request; `None` when the platform would send it to another path.
+///
+/// The platform adds `Cache-Control: no-cache` and `Pragma: no-cache`, where the request has none.
 fn prepare(
     edge: &Edge,
     incoming: &Incoming,
@@ -142,6 +144,8 @@ fn prepare(
     let init = RequestInit::new();
     init.set_method(&incoming.method);
     init.set_redirect(RequestRedirect::Manual);
+    // On Cloudflare, what is fetched would be read through the cache of the zone.
+    Reflect::set(&init, &"cache".into(), &"no-store".into())?;
     init.set_signal(Some(&deadline.controller.signal()));
     if let Some(body) = incoming.request.body() {
         init.set_body(&body);

@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use js_sys::{ArrayBuffer, Uint8Array};
+use js_sys::{ArrayBuffer, Reflect, Uint8Array};
 use serde::Serialize;
 use shared::endpoint::{Endpoint, LATE_CODES};
 use shared::error::OAuthError;
@@ -322,6 +322,8 @@ fn prepare(
     let init = RequestInit::new();
     init.set_method(outgoing.method);
     init.set_redirect(RequestRedirect::Manual);
+    // On Cloudflare, what is fetched would be read through the cache of the zone.
+    Reflect::set(&init, &"cache".into(), &"no-store".into())?;
     init.set_signal(Some(&AbortSignal::timeout_with_u32(outgoing.deadline_ms)));
     if let Some(body) = outgoing.body {
         init.set_body_opt_u8_array(Some(&Uint8Array::from(body)));

@@ -1,6 +1,7 @@
 //! Logging in: throttle first, then one password hash, whoever it is.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use shared::limits::{
     LOGIN_ATTEMPTS_PER_ADDRESS, LOGIN_ATTEMPTS_PER_USER, LOGIN_ATTEMPTS_PER_USER_AND_ADDRESS,
@@ -42,22 +43,42 @@ pub enum Login {
 /// # Errors
 /// [`Unavailable`], also when the counters cannot be reached: guessing is never free.
 pub async fn login(
+    app: &Arc<App>,
+    username: &str,
+    password: Password,
+    address: Option<IpAddr>,
+    now: UnixTime,
+) -> Result<Login, Unavailable> {
+    let (app, username) = (Arc::clone(app), canonical_username(username));
+    // A task of its own, which goes on when whoever asked has gone: what was counted before the
+    // password was looked at is given back in any case.
+    let attempt =
+        tokio::spawn(async move { log_in(&app, &username, password, address, now).await });
+    attempt.await.map_err(|_| Unavailable::new("a login panicked"))?
+}
+
+async fn log_in(
     app: &App,
     username: &str,
     password: Password,
     address: Option<IpAddr>,
     now: UnixTime,
 ) -> Result<Login, Unavailable> {
-    let username = canonical_username(username);
-    let counters = counters(&username, address);
+    let counters = counters(username, address);
     for (at, (key, limit)) in counters.iter().enumerate() {
-        let attempt = app.store.count_attempt(key, *limit, LOGIN_WINDOW_IN, now).await?;
-        if let Attempt::Refused { retry_in } = attempt {
-            give_back(app, &counters[..at]).await?;
-            return Ok(Login::Throttled { retry_in });
+        match app.store.count_attempt(key, *limit, LOGIN_WINDOW_IN, now).await {
+            Ok(Attempt::Allowed) => {}
+            Ok(Attempt::Refused { retry_in }) => {
+                give_back(app, &counters[..at]).await?;
+                return Ok(Login::Throttled { retry_in });
+            }
+            Err(error) => {
+                give_back(app, &counters[..at]).await?;
+                return Err(error.into());
+            }
         }
     }
-    match check(app, &username, password).await {
+    match check(app, username, password).await {
         Ok(Some(user)) => {
             // Somebody here knows the password: what was typed wrong before was typed by them.
             if let Some(((here, _), elsewhere)) = counters.split_first() {

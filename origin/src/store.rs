@@ -176,6 +176,15 @@ pub struct AccessRow {
     pub status: StatusIndex,
 }
 
+/// An access token that somebody presents, by what is signed in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccessName {
+    /// Its identifier.
+    pub jti: Jti,
+    /// Its place in a status list.
+    pub status: StatusIndex,
+}
+
 /// A code that somebody presents, already proven to be of this server and client.
 ///
 /// Does NOT say that it is still good: whether it was redeemed or has expired, its record decides.
@@ -524,9 +533,10 @@ pub trait Store: Send + Sync {
     async fn revoke_by_late_code(&self, code: &LateCode, now: UnixTime)
     -> Result<bool, StoreError>;
 
-    /// Revokes one access token, and sets its status. Idempotent: it is asked again with the same
-    /// result until the token's own end.
-    async fn revoke_access(&self, jti: &Jti, now: UnixTime) -> Result<(), StoreError>;
+    /// Revokes one access token, and sets its status, also when the store has lost the token's row:
+    /// whoever goes by the status alone would believe it, and no later token of its grant must bear
+    /// its name. Idempotent: it is asked again with the same result until the token's own end.
+    async fn revoke_access(&self, access: &AccessName, now: UnixTime) -> Result<(), StoreError>;
 
     /// Reserves a block of statuses: in the list that is being filled, or in a new one with the
     /// identifier `new` when that is full or gone. No two reservations overlap.

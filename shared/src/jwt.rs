@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::jwk::{Alg, PublicJwk};
 use crate::limits::{CLOCK_SKEW, JWT_LEN, STATUS_LIST_JWT_LEN};
+use crate::secret::base64url_decode;
 use crate::time::UnixTime;
 
 /// The `typ` that a reader expects.
@@ -200,7 +201,7 @@ impl<'a> UntrustedJwt<'a> {
     ///
     /// # Errors
     /// [`JwtRefused::Signature`] for a bad verdict and for a key of another `kid` or algorithm,
-    /// [`JwtRefused::Malformed`] for claims of another shape.
+    /// [`JwtRefused::Malformed`] for claims of another shape, and for times that are no whole seconds.
     pub fn accept<T: DeserializeOwned>(
         &self,
         key: &PublicJwk,
@@ -217,6 +218,7 @@ impl<'a> UntrustedJwt<'a> {
                 }
             })?;
         let (_, claims) = token.into_parts();
+        self.check_times()?;
         let time = |time: Option<i64>| {
             time.map(u64::try_from)
                 .transpose()
@@ -229,6 +231,24 @@ impl<'a> UntrustedJwt<'a> {
             issued_at: time(claims.issued_at.map(|time| time.timestamp()))?,
             claims: claims.custom,
         })
+    }
+
+    /// Checks that the times are whole seconds: others would be cut down, and differ from what
+    /// another reader takes them for.
+    fn check_times(&self) -> Result<(), JwtRefused> {
+        #[derive(Deserialize)]
+        struct Times {
+            #[serde(rename = "exp")]
+            _exp: Option<i64>,
+            #[serde(rename = "nbf")]
+            _nbf: Option<i64>,
+            #[serde(rename = "iat")]
+            _iat: Option<i64>,
+        }
+        let claims = self.signing_input.iter().position(|byte| *byte == b'.').map(|at| at + 1);
+        let claims = claims.and_then(|from| core::str::from_utf8(&self.signing_input[from..]).ok());
+        let claims = claims.and_then(base64url_decode).ok_or(JwtRefused::Malformed)?;
+        serde_json::from_slice::<Times>(&claims).map_err(|_| JwtRefused::Malformed).map(drop)
     }
 }
 

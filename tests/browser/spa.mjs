@@ -15,6 +15,9 @@ const at = (path) => new URL(path, base).href;
 
 /** What every JWT looks like. */
 const JWT = /eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}/;
+/** What every refresh token of Cadence looks like: 82 characters of base64url. */
+const REFRESH_TOKEN = /(?<![\w-])[\w-]{82}(?![\w-])/;
+const holdsToken = (text) => JWT.test(text) || REFRESH_TOKEN.test(text);
 
 const browser = await chromium.launch({
   executablePath: "/usr/bin/chromium",
@@ -128,7 +131,7 @@ async function app(name, options) {
     storage: JSON.stringify({ ...localStorage }) + JSON.stringify({ ...sessionStorage }),
   }));
   assert.doesNotMatch(scripts.cookie, /cadence/);
-  assert.doesNotMatch(scripts.storage, JWT);
+  assert.ok(!holdsToken(scripts.storage), "no token is stored");
 
   // Two tabs stay in step.
   await button(second, "Sign out").click();
@@ -159,7 +162,7 @@ async function app(name, options) {
   const bodies = (await Promise.all(seen.bodies)).filter(({ text }) => text !== undefined);
   const read = new Set(bodies.map(({ pathname }) => pathname));
   for (const path of ["/spa/", "/bff/session", "/bff/api/notes"]) assert.ok(read.has(path), `${path} was read`);
-  const withTokens = bodies.filter(({ text }) => JWT.test(text)).map(({ pathname }) => pathname);
+  const withTokens = bodies.filter(({ text }) => holdsToken(text)).map(({ pathname }) => pathname);
   assert.deepEqual(withTokens, [], "no answer holds a token");
   const withoutCsrf = seen.requests.filter(({ csrf }) => csrf !== "1");
   assert.deepEqual(withoutCsrf, []);
@@ -199,8 +202,11 @@ async function contrast(name, options) {
   await hear("Be an injected script", /^Caught: Bearer eyJ/);
   await look(page, "public-signed-in");
   const bodies = await Promise.all(seen.bodies);
-  const withTokens = [...new Set(bodies.filter(({ text }) => JWT.test(text)).map(({ pathname }) => pathname))];
-  assert.deepEqual(withTokens, ["/oauth2/token"], "here the browser does see tokens: the check can fail");
+  for (const token of [JWT, REFRESH_TOKEN]) {
+    const paths = bodies.filter(({ text }) => token.test(text)).map(({ pathname }) => pathname);
+    assert.deepEqual([...new Set(paths)], ["/oauth2/token"], `here the browser does see ${token}: the check can fail`);
+  }
+  const withTokens = [...new Set(bodies.filter(({ text }) => holdsToken(text)).map(({ pathname }) => pathname))];
 
   await page.reload();
   await heading(page, "The tokens are in the page").waitFor();

@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use shared::client::Client;
+use shared::limits::CLOCK_SKEW;
 use shared::secret::Sha256Digest;
 use shared::token_request::Password;
 
@@ -201,8 +202,12 @@ async fn try_user(
             let verdict = PasswordPool::new().verify(password, Some(&known.password_hash)).await;
             let (password_hash, valid_from) = match verdict {
                 Ok(PasswordVerdict::Right) => (known.password_hash.clone(), known.valid_from),
-                // A new password ends what was begun with the old one.
-                _ => (password::hash(entry.password.as_bytes()), clock::now().plus(1)),
+                // A new password ends what was begun with the old one, also by a server's clock
+                // that is ahead of this one.
+                _ => (
+                    password::hash(entry.password.as_bytes()),
+                    known.valid_from.max(clock::now().plus(1 + CLOCK_SKEW)),
+                ),
             };
             UserRecord {
                 email: entry.email,

@@ -205,7 +205,7 @@ fn unseal(handle: &SessionHandle, session: &BffSessionRecord) -> Option<Tokens> 
 
 /// Returns a session with an access token that is active; `None` when it is over.
 async fn opened(
-    app: &App,
+    app: &Arc<App>,
     incoming: &Incoming,
     handle: &SessionHandle,
 ) -> Result<Option<OpenedSession>, HttpError> {
@@ -243,7 +243,7 @@ async fn opened(
 
 /// Renews the tokens of a session; ends it when nothing will ever come of its refresh token.
 async fn renew(
-    app: &App,
+    app: &Arc<App>,
     incoming: &Incoming,
     handle: &SessionHandle,
     session: &BffSessionRecord,
@@ -280,7 +280,7 @@ async fn renew(
 /// than one generation behind, and nothing is presented twice, however late and however often a
 /// renewal is cut short.
 async fn rotate(
-    app: &App,
+    app: &Arc<App>,
     incoming: &Incoming,
     handle: &SessionHandle,
     session: &BffSessionRecord,

@@ -52,8 +52,8 @@ pub async fn find(app: &App, incoming: &Incoming, form: &Params) -> Result<Claim
 /// Authenticates a client.
 ///
 /// Checks, in order: too many failures from the same network, the secret, or the one before while it
-/// is good. An unknown client and a
-/// wrong secret look the same.
+/// is good. An unknown client and a wrong secret look the same. From where no address is known,
+/// everybody else may be who has failed, so there a right secret is always good.
 ///
 /// # Errors
 /// `invalid_client`; throttled.
@@ -68,11 +68,17 @@ pub fn authenticate(
     }
     let failures = failures_key(incoming, &record);
     let failed = app.client_failures.get(&failures);
-    if failed.is_some_and(|failed| failed.load(Ordering::Relaxed) >= CLIENT_FAILURES) {
-        return Err(HttpError::Throttled { retry_in: LOGIN_WINDOW_IN });
+    let is_throttled =
+        failed.is_some_and(|failed| failed.load(Ordering::Relaxed) >= CLIENT_FAILURES);
+    let throttled = || Err(HttpError::Throttled { retry_in: LOGIN_WINDOW_IN });
+    if is_throttled && incoming.client_address.is_some() {
+        return throttled();
     }
     let is_good = |digest| credentials.verify_secret(Some(digest)).is_ok();
     if !record.secrets(incoming.now).any(is_good) {
+        if is_throttled {
+            return throttled();
+        }
         let failed = app.client_failures.get_with(failures, Arc::default);
         failed.fetch_add(1, Ordering::Relaxed);
         return Err(OAuthError::invalid_client().into());

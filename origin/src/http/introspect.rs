@@ -17,6 +17,7 @@ use super::answer::{self, HttpError};
 use super::arrival::Incoming;
 use super::{client, protected};
 use crate::app::App;
+use crate::directory::UserRecord;
 
 /// What is told about a token (RFC 7662 §2.2). Of one that is not active, nothing else is.
 #[derive(Serialize)]
@@ -42,7 +43,9 @@ struct Told {
     jti: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     token_type: Option<&'static str>,
-    username: String,
+    /// For those who may hear the user's profile, as at userinfo.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    username: Option<String>,
 }
 
 const INACTIVE: Introspection = Introspection::Inactive { active: false };
@@ -96,6 +99,7 @@ async fn of_access_token(
     let Some(user) = app.known.user(&grant.user_id, grant.auth_time).await? else {
         return Ok(INACTIVE);
     };
+    let username = username(&user, &token.claims.scope);
     Ok(Introspection::Active(Box::new(Told {
         active: true,
         iss: token.claims.iss,
@@ -107,7 +111,7 @@ async fn of_access_token(
         aud: Some(token.claims.aud),
         jti: Some(token.claims.jti),
         token_type: Some("Bearer"),
-        username: user.username.clone(),
+        username,
     })))
 }
 
@@ -126,6 +130,7 @@ async fn of_refresh_token(
     let Some(user) = app.known.user(&grant.user_id, grant.auth_time).await? else {
         return Ok(INACTIVE);
     };
+    let username = username(&user, &grant.scope);
     Ok(Introspection::Active(Box::new(Told {
         active: true,
         iss: app.issuer.as_str().to_owned(),
@@ -137,6 +142,10 @@ async fn of_refresh_token(
         aud: None,
         jti: None,
         token_type: None,
-        username: user.username.clone(),
+        username,
     })))
+}
+
+fn username(user: &UserRecord, scope: &Scope) -> Option<String> {
+    scope.contains("profile").then(|| user.username.clone())
 }

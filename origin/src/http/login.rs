@@ -39,7 +39,7 @@ async fn page(app: &App, incoming: &Incoming) -> Result<Response, NotSigningIn> 
     Ok(show(StatusCode::OK, &sign_in, &hint, None))
 }
 
-async fn submitted(app: &App, incoming: &Incoming) -> Result<Response, NotSigningIn> {
+async fn submitted(app: &Arc<App>, incoming: &Incoming) -> Result<Response, NotSigningIn> {
     let form = incoming.form()?;
     incoming.check_same_origin(&app.issuer)?;
     let sign_in = sign_in::open(app, incoming, &form).await?;
@@ -137,6 +137,9 @@ async fn go_on(
 
 /// Ends the session that the browser had. What the same user began under it goes over to the new
 /// one, so that a logout ends it; what another user began there ends now.
+///
+/// Dead grants go over, too: their clients are still to hear of a logout, and a code that is not
+/// redeemed yet looks like one.
 async fn replace_session(
     app: &App,
     incoming: &Incoming,

@@ -12,6 +12,7 @@ use super::answer::{self, HttpError};
 use super::arrival::Incoming;
 use super::{client, protected};
 use crate::app::App;
+use crate::store::AccessName;
 
 /// Revokes a token of the client: a refresh token ends its whole grant, an access token only
 /// itself.
@@ -41,7 +42,8 @@ pub async fn revoke(
     } else if let Some(access_token) = protected::verify_at_any_time(&app, &incoming, token)
         && access_token.claims.client_id == client_id.as_str()
     {
-        app.store.revoke_access(&access_token.jti, incoming.now).await?;
+        let access = AccessName { jti: access_token.jti, status: access_token.status };
+        app.store.revoke_access(&access, incoming.now).await?;
     }
     Ok(answer::empty(StatusCode::OK))
 }

@@ -16,6 +16,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::any;
 use insta::assert_snapshot;
 use serde_json::Value;
+use shared::client::ClientId;
 use shared::form::{encode, with_query};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
@@ -250,6 +251,18 @@ async fn a_code_is_worth_tokens_once() {
     let refresh = tokens["refresh_token"].as_str().unwrap();
     let form = [("grant_type", "refresh_token"), ("refresh_token", refresh)];
     let refused = server.token("web", &form).await;
+    assert_eq!((refused.status, &refused.json()["error"]), (400, &"invalid_grant".into()));
+}
+
+#[tokio::test]
+async fn a_code_is_worth_nothing_when_its_consent_was_taken_back() {
+    let server = server().await;
+    let code = code_of(&server.sign_in("web").await);
+    let directory = server.app.known.directory();
+    let alice = directory.find_username("alice@example.test").await.unwrap().unwrap();
+    let web = ClientId::parse("web").unwrap();
+    directory.remove_consent(&alice.user_id, &web).await.unwrap();
+    let refused = server.redeem("web", &code).await;
     assert_eq!((refused.status, &refused.json()["error"]), (400, &"invalid_grant".into()));
 }
 

@@ -7,20 +7,23 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use shared::client::Client;
 use shared::scope::Scope;
+use shared::time::UnixTime;
 use shared::token::RefreshToken;
 use shared::token_request::{Password, ProvenCode, ProvenRequest, TokenRequest};
+use tokio::sync::oneshot;
 
 use super::answer::{self, HttpError};
 use super::arrival::Incoming;
 use super::client;
-use crate::app::App;
+use crate::app::{App, Unavailable};
 use crate::clock;
 use crate::directory::ClientRecord;
 use crate::grant::authorization_code::{self, Begun};
-use crate::grant::{Denied, password, refresh_token};
+use crate::grant::refresh_token::{self, Successors};
+use crate::grant::{Denied, password};
 use crate::issue::{self, Issuance, TokenResponse};
 use crate::login::{Login, login};
-use crate::store::{GrantRecord, StoreError};
+use crate::store::{GrantRecord, RefreshRotation, Rotated, StoreError};
 
 /// Issues tokens.
 ///
@@ -114,7 +117,6 @@ async fn by_code(
         authorization_code::present(keys, client, code, clock::random(), status, now);
     let redeemed = app.store.redeem_code(&redemption, now).await?;
     let Begun { grant, access, nonce, sid } = authorization_code::judge(redeemed)?;
-    check_user(app, incoming, &grant).await?;
     let issuance = Issuance {
         grant: &grant,
         access,
@@ -123,19 +125,20 @@ async fn by_code(
         nonce,
         sid: Some(sid),
     };
-    Ok(issue::tokens(&app.keys.load(), &app.issuer, client, issuance, now)?)
+    issue_to_a_good_user(app, client, issuance, now).await
 }
 
-/// Rotates a refresh token that is proven to be the client's, and issues tokens. When that fails
-/// between the two for want of a part of the service, the token that was presented stays good for
-/// another try, however late ([`crate::store::Store::hold_refresh`]).
+/// Rotates a refresh token that is proven to be the client's, and issues tokens. When nobody is told
+/// what came of the rotation, for want of a part of the service or because whoever asked has gone or
+/// was told to ask again, the token that was presented stays good for another try, however late
+/// ([`crate::store::Store::hold_refresh`]).
 ///
 /// **Does NOT** authenticate the client.
 ///
 /// # Errors
 /// [`HttpError::Denied`] when nothing will ever come of it; unavailable.
 pub async fn by_refresh_token(
-    app: &App,
+    app: &Arc<App>,
     incoming: &Incoming,
     client: &Client,
     presented: &RefreshToken,
@@ -146,7 +149,35 @@ pub async fn by_refresh_token(
     let keys = &app.edge_keys.tokens;
     let (rotation, successors) =
         refresh_token::present(keys, client, presented, scope.clone(), status, now)?;
-    let rotated = app.store.rotate_refresh(&rotation, now).await?;
+    let (answer, answered) = oneshot::channel();
+    // A task of its own, which nobody ends between the rotation and its answer.
+    let (app, client) = (Arc::clone(app), client.clone());
+    tokio::spawn(async move {
+        let rotated = app.store.rotate_refresh(&rotation, now).await;
+        let is_unknown = rotated.is_err();
+        let issued = match rotated {
+            Ok(rotated) => {
+                issue_next(&app, &client, &rotation, rotated, successors, scope, now).await
+            }
+            Err(error) => Err(error.into()),
+        };
+        if answer.send(issued).is_err() || is_unknown {
+            hold(&app, &rotation).await;
+        }
+    });
+    answered.await.map_err(|_| Unavailable::new("a refresh panicked"))?
+}
+
+/// Issues tokens after a rotation.
+async fn issue_next(
+    app: &App,
+    client: &Client,
+    rotation: &RefreshRotation,
+    rotated: Rotated,
+    successors: Successors,
+    scope: Option<Scope>,
+    now: UnixTime,
+) -> Result<TokenResponse, HttpError> {
     let (grant, access, successor) = refresh_token::judge(rotated, successors)?;
     let issuance = Issuance {
         grant: &grant,
@@ -157,27 +188,35 @@ pub async fn by_refresh_token(
         nonce: None,
         sid: None,
     };
-    let issued = issue_to_a_good_user(app, incoming, client, issuance).await;
+    let issued = issue_to_a_good_user(app, client, issuance, now).await;
     if matches!(issued, Err(HttpError::Unavailable(_))) {
-        app.store.hold_refresh(&grant.grant_id, &rotation.presented).await?;
+        // Before anybody can ask again.
+        hold(app, rotation).await;
     }
     issued
 }
 
-/// Issues what a rotation came to, if its user and, where there is one, the consent are still good.
+/// Keeps the token good that was presented for a rotation, as far as the store can be reached.
+async fn hold(app: &App, rotation: &RefreshRotation) {
+    if let Err(error) = app.store.hold_refresh(&rotation.grant_id, &rotation.presented).await {
+        tracing::warn!(%error, "a refresh token whose rotation nobody was told of cannot be held");
+    }
+}
+
+/// Issues what a code or a rotation came to, if its user and, where there is one, the consent are still good.
 async fn issue_to_a_good_user(
     app: &App,
-    incoming: &Incoming,
     client: &Client,
     issuance: Issuance<'_>,
+    now: UnixTime,
 ) -> Result<TokenResponse, HttpError> {
-    check_user(app, incoming, issuance.grant).await?;
-    check_consent(app, incoming, client, issuance.grant).await?;
-    Ok(issue::tokens(&app.keys.load(), &app.issuer, client, issuance, incoming.now)?)
+    check_user(app, issuance.grant, now).await?;
+    check_consent(app, client, issuance.grant, now).await?;
+    Ok(issue::tokens(&app.keys.load(), &app.issuer, client, issuance, now)?)
 }
 
 async fn by_password(
-    app: &App,
+    app: &Arc<App>,
     incoming: &Incoming,
     client: &Client,
     username: &str,
@@ -212,20 +251,20 @@ async fn by_password(
 }
 
 /// Ends the grant of a user who was disabled meanwhile.
-async fn check_user(app: &App, incoming: &Incoming, grant: &GrantRecord) -> Result<(), HttpError> {
+async fn check_user(app: &App, grant: &GrantRecord, now: UnixTime) -> Result<(), HttpError> {
     if app.known.user(&grant.user_id, grant.auth_time).await?.is_some() {
         return Ok(());
     }
-    app.store.revoke_grant(&grant.grant_id, incoming.now).await?;
+    app.store.revoke_grant(&grant.grant_id, now).await?;
     Err(Denied::UserDisabled.into())
 }
 
 /// Ends the grant of a user who has taken the consent back. Nobody consents to a first-party client.
 async fn check_consent(
     app: &App,
-    incoming: &Incoming,
     client: &Client,
     grant: &GrantRecord,
+    now: UnixTime,
 ) -> Result<(), HttpError> {
     if client.first_party {
         return Ok(());
@@ -234,6 +273,6 @@ async fn check_consent(
     if directory.find_consent(&grant.user_id, &client.client_id).await?.is_some() {
         return Ok(());
     }
-    app.store.revoke_grant(&grant.grant_id, incoming.now).await?;
+    app.store.revoke_grant(&grant.grant_id, now).await?;
     Err(Denied::ConsentWithdrawn.into())
 }

@@ -29,10 +29,10 @@ use shared::token::{GrantId, Jti};
 use tokio::task::JoinSet;
 
 use super::{
-    AccessRow, Attempt, BffGrant, BffOpened, BffOwner, BffRenewal, BffSessionRecord, BffVersion,
-    CodeRecord, CodeRedemption, GrantRecord, LateCode, LogoutNotice, NewGrant, Once, Redeemed,
-    RefreshRotation, Rotated, SessionGrant, SessionRecord, StatusBlock, Store, StoreError,
-    TakenNotice, UserId, UserSession,
+    AccessName, AccessRow, Attempt, BffGrant, BffOpened, BffOwner, BffRenewal, BffSessionRecord,
+    BffVersion, CodeRecord, CodeRedemption, GrantRecord, LateCode, LogoutNotice, NewGrant, Once,
+    Redeemed, RefreshRotation, Rotated, SessionGrant, SessionRecord, StatusBlock, Store,
+    StoreError, TakenNotice, UserId, UserSession,
 };
 
 /// Runs a macro with the name of every function of the contract.
@@ -80,6 +80,7 @@ macro_rules! for_each_promise {
             access_token_ends
             access_token_of_the_previous_generation_ends_with_the_grace
             access_token_is_revoked_alone
+            status_of_a_token_that_the_store_has_lost_is_set
             statuses_are_reserved_once
             status_list_is_found_and_others_are_not
             status_of_a_token_is_set_when_it_is_revoked
@@ -107,7 +108,9 @@ macro_rules! for_each_promise {
             sessions_of_a_user_are_found_and_no_others
             session_of_a_user_is_found_as_it_was_put
             sessions_of_a_user_that_have_ended_are_not_found
+            sessions_of_a_user_that_are_too_many_are_usable_and_the_newest_found
             grants_that_go_over_keep_the_name_of_their_session
+            grants_of_a_session_go_over_by_the_thousands
             notice_is_taken_when_it_is_due
             notice_is_taken_by_nobody_else_while_it_is_leased
             notice_that_is_finished_is_gone
@@ -191,6 +194,11 @@ impl Party {
     /// The access token of this number.
     pub(crate) fn jti(&self, number: u64) -> Jti {
         Jti { grant_id: self.grant_id, number }
+    }
+
+    /// The access token of this generation, when none of it was issued twice.
+    pub(crate) fn name(&self, generation: u32) -> AccessName {
+        AccessName { jti: self.jti(generation.into()), status: self.status(generation) }
     }
 
     /// The place of the access token of this generation in a status list.

@@ -28,9 +28,9 @@ use self::columns::{
 use self::grants::{GrantRow, begin_grant, put_access, revoke};
 use super::sqlite_file::{BEGIN_WRITE, SqliteFile};
 use super::{
-    AccessRow, Attempt, BffGrant, BffOpened, BffOwner, BffRenewal, BffSessionRecord, BffVersion,
-    CodeRecord, CodeRedemption, Ends, GrantRecord, LateCode, LogoutNotice, NewGrant, Once,
-    Presented, ROW_LEEWAY, Redeemed, RefreshRotation, Rotated, SessionGrant, SessionRecord,
+    AccessName, AccessRow, Attempt, BffGrant, BffOpened, BffOwner, BffRenewal, BffSessionRecord,
+    BffVersion, CodeRecord, CodeRedemption, Ends, GrantRecord, LateCode, LogoutNotice, NewGrant,
+    Once, Presented, ROW_LEEWAY, Redeemed, RefreshRotation, Rotated, SessionGrant, SessionRecord,
     StatusBlock, Store, StoreError, TakenNotice, UserId, UserSession,
 };
 use crate::schema::Schema;
@@ -439,19 +439,18 @@ impl Store for Embedded {
         Ok(true)
     }
 
-    async fn revoke_access(&self, jti: &Jti, now: UnixTime) -> Result<(), StoreError> {
+    async fn revoke_access(&self, access: &AccessName, now: UnixTime) -> Result<(), StoreError> {
+        let AccessName { jti, status } = access;
         let Ok(number) = i64::try_from(jti.number) else {
             return Ok(());
         };
         let mut transaction = self.begin().await?;
-        let rows = sqlx::query(
-            "DELETE FROM access_tokens WHERE grant_id = ? AND number = ? RETURNING list, idx",
-        )
-        .bind(jti.grant_id.to_string())
-        .bind(number)
-        .fetch_all(&mut *transaction)
-        .await?;
-        statuses::set(&mut transaction, &rows, now).await?;
+        sqlx::query("DELETE FROM access_tokens WHERE grant_id = ? AND number = ?")
+            .bind(jti.grant_id.to_string())
+            .bind(number)
+            .execute(&mut *transaction)
+            .await?;
+        statuses::set_one(&mut transaction, status, now).await?;
         Ok(transaction.commit().await?)
     }
 

@@ -25,16 +25,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redis::{Cmd, ErrorKind, FromRedisValue, ServerErrorKind, ToRedisArgs};
 
+use shared::limits::ACCESS_TOKEN_EXPIRES_IN;
 use shared::secret::{Sha256Digest, base64url};
 use shared::status_list::StatusListId;
 use shared::time::UnixTime;
 use shared::token::{GrantId, Jti};
 
 use super::{
-    AccessRow, Attempt, BffGrant, BffOpened, BffOwner, BffRenewal, BffSessionRecord, BffVersion,
-    CodeRecord, CodeRedemption, GrantRecord, LateCode, LogoutNotice, NewGrant, Once, ROW_LEEWAY,
-    Redeemed, RefreshRotation, Rotated, SessionGrant, SessionRecord, StatusBlock, Store,
-    StoreError, TakenNotice, UserId, UserSession,
+    AccessName, AccessRow, Attempt, BffGrant, BffOpened, BffOwner, BffRenewal, BffSessionRecord,
+    BffVersion, CodeRecord, CodeRedemption, GrantRecord, LateCode, LogoutNotice, NewGrant, Once,
+    ROW_LEEWAY, Redeemed, RefreshRotation, Rotated, SessionGrant, SessionRecord, StatusBlock,
+    Store, StoreError, TakenNotice, UserId, UserSession,
 };
 use crate::config::RedisSettings;
 
@@ -294,10 +295,12 @@ impl Store for Redis {
         grants::revoke_by_late_code(self, code, now).await
     }
 
-    async fn revoke_access(&self, jti: &Jti, now: UnixTime) -> Result<(), StoreError> {
+    async fn revoke_access(&self, access: &AccessName, now: UnixTime) -> Result<(), StoreError> {
+        let AccessName { jti, status } = access;
         let status: Vec<Option<String>> = self
             .run(&REVOKE_ACCESS, &[&access_key(jti)], |command| {
-                command.arg(now.as_secs());
+                command.arg(now.as_secs()).arg(status.list.to_string()).arg(status.idx);
+                command.arg(ACCESS_TOKEN_EXPIRES_IN + ROW_LEEWAY);
             })
             .await?;
         set_statuses(self, status).await?;

@@ -8,6 +8,12 @@ use shared::token::GrantId;
 
 use super::{CodeRecord, LogoutNotice, SessionRecord, UserId};
 
+/// Sessions of one user that are listed at most. The oldest give way, so that nobody who signs in
+/// again and again makes a list that takes long to read. They stay usable until they end, but the
+/// account page does not show them. Signing out everywhere makes them worth nothing all the same,
+/// because it moves the user's `valid_from`.
+pub(super) const LISTED_AT_MOST: i64 = 1_000;
+
 /// A grant, as the login session under which it was begun knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SessionGrant {

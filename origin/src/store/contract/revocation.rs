@@ -79,13 +79,25 @@ pub async fn access_token_is_revoked_alone(store: &AnyStore) {
     let party = Party::begun(store).await;
     rotate(store, &party, 1, NOW).await;
     for _ in 0..2 {
-        store.revoke_access(&party.jti(2), NOW).await.unwrap();
+        store.revoke_access(&party.name(2), NOW).await.unwrap();
         assert_eq!(found_access(store, &party, 2, NOW).await, None);
     }
     assert!(found_access(store, &party, 1, NOW).await.is_some());
     assert!(matches!(rotate(store, &party, 2, NOW).await, Rotated::Next { .. }));
-    let unknown = Jti { grant_id: next_grant_id(), number: u64::MAX };
+    let jti = Jti { grant_id: next_grant_id(), number: u64::MAX };
+    let unknown = AccessName { jti, status: party.status(1) };
     store.revoke_access(&unknown, NOW).await.unwrap();
+}
+
+pub async fn status_of_a_token_that_the_store_has_lost_is_set(store: &AnyStore) {
+    let party = begin_with_statuses(store).await;
+    // As after a failover that has lost the rotation to the second token.
+    for _ in 0..2 {
+        store.revoke_access(&party.name(2), NOW).await.unwrap();
+        assert_eq!(statuses(store, &party).await, [0, 1, 0, 0]);
+        assert_eq!(found_access(store, &party, 2, NOW).await, None);
+    }
+    assert!(found_access(store, &party, 1, NOW).await.is_some());
 }
 
 pub async fn statuses_are_reserved_once(store: &AnyStore) {
@@ -116,7 +128,7 @@ pub async fn status_of_a_token_is_set_when_it_is_revoked(store: &AnyStore) {
     rotate(store, &party, 1, NOW).await;
     assert_eq!(statuses(store, &party).await, [0, 0, 0, 0]);
     for _ in 0..2 {
-        store.revoke_access(&party.jti(2), NOW).await.unwrap();
+        store.revoke_access(&party.name(2), NOW).await.unwrap();
         assert_eq!(statuses(store, &party).await, [0, 1, 0, 0]);
     }
     store.revoke_grant(&party.grant_id, NOW).await.unwrap();
@@ -156,7 +168,8 @@ pub async fn statuses_of_many_tokens_are_set(store: &AnyStore) {
     store.rotate_refresh(&rotation, NOW).await.unwrap();
     // The newest and the oldest, with a gap of tokens that were revoked alone.
     for number in 100..140 {
-        store.revoke_access(&party.jti(number), NOW).await.unwrap();
+        let name = AccessName { jti: party.jti(number), status: party.status(2) };
+        store.revoke_access(&name, NOW).await.unwrap();
     }
     store.revoke_grant(&party.grant_id, NOW).await.unwrap();
     assert_eq!(statuses(store, &party).await, [1, 1, 0, 0]);
@@ -169,12 +182,13 @@ pub async fn statuses_of_many_tokens_are_set(store: &AnyStore) {
 pub async fn statuses_before_a_long_gap_are_set(store: &AnyStore) {
     let party = begin_with_statuses(store).await;
     let StatusBlock { list, first } = party.block.unwrap();
-    issue_many(store, &party, 2..=250, |number| StatusIndex { list, idx: first + number - 1 })
-        .await;
+    let status = |number| StatusIndex { list, idx: first + number - 1 };
+    issue_many(store, &party, 2..=250, status).await;
     // More than a hundred in a row that were revoked alone.
     for number in 51..=200 {
-        store.revoke_access(&party.jti(number), NOW).await.unwrap();
-        assert_eq!(found_access(store, &party, number, NOW).await, None);
+        let name = AccessName { jti: party.jti(number.into()), status: status(number) };
+        store.revoke_access(&name, NOW).await.unwrap();
+        assert_eq!(found_access(store, &party, number.into(), NOW).await, None);
     }
     assert!(found_access(store, &party, 50, NOW).await.is_some());
     assert_eq!(count_set(store, &list, first).await, 150);
@@ -281,7 +295,7 @@ pub const WAYS: [&str; 5] =
 pub async fn revoke_by(store: &AnyStore, party: &Party, way: &str) -> Result<(), StoreError> {
     match way {
         "revoked" => store.revoke_grant(&party.grant_id, NOW).await,
-        "revoked alone" => store.revoke_access(&party.jti(2), NOW).await,
+        "revoked alone" => store.revoke_access(&party.name(2), NOW).await,
         "code replayed" => store.redeem_code(&party.redemption(), NOW).await.map(|_| ()),
         "code late" => store.revoke_by_late_code(&party.late_code(), NOW).await.map(|_| ()),
         _ => store.rotate_refresh(&party.rotation(1, NOW), NOW).await.map(|_| ()),

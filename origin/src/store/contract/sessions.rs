@@ -1,5 +1,9 @@
 //! A user's sessions, and what was begun under each.
 
+use std::collections::HashSet;
+
+use futures_util::{StreamExt as _, stream};
+
 use super::*;
 
 /// Puts a session of a user, begun at `now`.
@@ -92,6 +96,27 @@ pub async fn sessions_of_a_user_that_have_ended_are_not_found(store: &AnyStore) 
     );
 }
 
+pub async fn sessions_of_a_user_that_are_too_many_are_usable_and_the_newest_found(
+    store: &AnyStore,
+) {
+    let user = new_user();
+    let put = |later: u64| {
+        let (store, user) = (store.clone(), user.clone());
+        async move { put_session_of(&store, &user, GRANT_IN, NOW.plus(later)).await.digest }
+    };
+    let digests: Vec<_> = stream::iter(0..1_005).map(put).buffered(16).collect().await;
+    let found = find(store, &user, NOW.plus(1_005)).await;
+    assert_eq!(found.len(), 1_000);
+    assert!(found == sorted(digests[5..].to_vec()), "others than the newest are found");
+    let newest = put(1_005).await;
+    let found = find(store, &user, NOW.plus(1_005)).await;
+    assert!(found.len() == 1_000 && found.contains(&newest) && !found.contains(&digests[5]));
+    for digest in [&digests[0], &digests[5], &digests[6], &newest] {
+        let session = store.find_session(digest, NOW.plus(1_005)).await.unwrap();
+        assert_eq!(session.map(|session| session.digest), Some(*digest));
+    }
+}
+
 pub async fn grants_that_go_over_keep_the_name_of_their_session(store: &AnyStore) {
     let (before, after) = (put_session(store, GRANT_IN).await, put_session(store, GRANT_IN).await);
     let party = Party::under(&before);
@@ -107,6 +132,21 @@ pub async fn grants_that_go_over_keep_the_name_of_their_session(store: &AnyStore
     let over = store.take_session(&after.digest).await.unwrap();
     assert!(over.len() == 2 && over.contains(&bare) && over.contains(&grants[0]), "{over:?}");
     assert_eq!(store.find_session_grants(&secret("no session")).await.unwrap(), []);
+}
+
+pub async fn grants_of_a_session_go_over_by_the_thousands(store: &AnyStore) {
+    let (before, after) = (put_session(store, GRANT_IN).await, put_session(store, GRANT_IN).await);
+    let notice = SessionGrant::of(&Party::under(&before).code()).notice;
+    let grant = |_| SessionGrant { grant_id: next_grant_id(), notice: notice.clone() };
+    let grants: Vec<SessionGrant> = (0..9_000).map(grant).collect();
+    store.link_grants(&before.digest, &grants, NOW).await.unwrap();
+    let taken = store.take_session(&before.digest).await.unwrap();
+    assert_eq!(taken.len(), 9_000);
+    store.link_grants(&after.digest, &taken, NOW).await.unwrap();
+    let over = store.find_session_grants(&after.digest).await.unwrap();
+    assert_eq!(over.len(), 9_000);
+    let set = |grants: Vec<SessionGrant>| grants.into_iter().collect::<HashSet<_>>();
+    assert!(set(over) == set(grants), "others have come over");
 }
 
 /// A login while others look and log out is listed in the end.

@@ -12,6 +12,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
 
 use super::columns::{bytes, read_digest, read_time, seconds, unreadable};
+use crate::store::sessions::LISTED_AT_MOST;
 use crate::store::{LogoutNotice, SessionGrant, SessionRecord, StoreError, UserId, UserSession};
 
 /// Remembers a session.
@@ -57,17 +58,21 @@ pub(super) async fn use_once(
     row.as_ref().map(read).transpose()
 }
 
-/// Finds a user's live sessions.
+/// Finds a user's live sessions: of too many, those that end last.
 pub(super) async fn find(
     connection: &mut SqliteConnection,
     user_id: &UserId,
     now: UnixTime,
 ) -> Result<Vec<UserSession>, StoreError> {
-    let rows = sqlx::query("SELECT * FROM sessions WHERE user_id = ? AND idle_expires_at > ?")
-        .bind(&user_id.0)
-        .bind(seconds(now)?)
-        .fetch_all(connection)
-        .await?;
+    let rows = sqlx::query(
+        "SELECT * FROM sessions WHERE user_id = ? AND idle_expires_at > ? \
+         ORDER BY expires_at DESC LIMIT ?",
+    )
+    .bind(&user_id.0)
+    .bind(seconds(now)?)
+    .bind(LISTED_AT_MOST)
+    .fetch_all(connection)
+    .await?;
     let session = |row: &SqliteRow| {
         let record = read(row)?;
         let is_known = row.try_get::<Option<i64>, _>("used_at")?.is_some();

@@ -87,20 +87,38 @@ pub(super) async fn set(
             lists.entry(status.list.to_string()).or_default().push(status);
         }
     }
-    for (list, statuses) in lists {
-        let Some(mut bits) = find(&mut *transaction, &statuses[0].list, now).await? else {
-            continue;
-        };
-        for StatusIndex { idx, .. } in statuses {
-            let byte = usize::try_from(idx / 8).ok().and_then(|at| bits.get_mut(at));
-            *byte.ok_or_else(|| unreadable("idx"))? |= 1 << (idx % 8);
-        }
-        sqlx::query("UPDATE status_lists SET bits = ? WHERE list = ?")
-            .bind(bits)
-            .bind(list)
-            .execute(&mut *transaction)
-            .await?;
+    for statuses in lists.into_values() {
+        set_in_list(transaction, &statuses, now).await?;
     }
+    Ok(())
+}
+
+/// Sets one status.
+pub(super) async fn set_one(
+    transaction: &mut SqliteConnection,
+    status: &StatusIndex,
+    now: UnixTime,
+) -> Result<(), StoreError> {
+    set_in_list(transaction, &[*status], now).await
+}
+
+/// Sets statuses of one list.
+async fn set_in_list(
+    transaction: &mut SqliteConnection,
+    statuses: &[StatusIndex],
+    now: UnixTime,
+) -> Result<(), StoreError> {
+    let Some(StatusIndex { list, .. }) = statuses.first() else { return Ok(()) };
+    let Some(mut bits) = find(&mut *transaction, list, now).await? else { return Ok(()) };
+    for StatusIndex { idx, .. } in statuses {
+        let byte = usize::try_from(idx / 8).ok().and_then(|at| bits.get_mut(at));
+        *byte.ok_or_else(|| unreadable("idx"))? |= 1 << (idx % 8);
+    }
+    sqlx::query("UPDATE status_lists SET bits = ? WHERE list = ?")
+        .bind(bits)
+        .bind(list.to_string())
+        .execute(&mut *transaction)
+        .await?;
     Ok(())
 }
 

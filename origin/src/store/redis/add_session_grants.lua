@@ -1,7 +1,8 @@
 -- Remembers grants under a live session; tells whether it is live.
 --
 -- KEYS  1 the session · 2 its grants
--- ARGV  1 now · 2 seconds that a row outlives its end · then the grants
+-- ARGV  1 now · 2 seconds that a row outlives its end · then the grants, a few thousand at most,
+--       because Lua unpacks no more than 8,000 at once
 
 local now = tonumber(ARGV[1])
 

@@ -27,6 +27,10 @@ use super::server_settings::{self, ServerSettings};
 /// [`COMMAND_DEADLINE`]: super::COMMAND_DEADLINE
 const CONNECT_DEADLINE: Duration = Duration::from_millis(400);
 
+/// How long a connection to a primary is kept while no more than half of the sentinels name one: it
+/// may lead to one that was replaced, where nobody hears of it. A few rounds of asking them.
+const UNHEARD_IN: Duration = Duration::from_secs(5);
+
 /// Requests that may wait to be written to the connection.
 const QUEUE: usize = 1024;
 
@@ -155,11 +159,25 @@ impl Link {
         }
     }
 
-    /// Gives up the connection if it does not lead to the primary any more.
+    /// Gives up the connection if it does not lead to the primary any more, or if nobody could tell
+    /// for [`UNHEARD_IN`].
     pub(super) async fn follow(&self) {
         let Target::Primary(sentinels) = &self.target else { return };
         let Some(lines) = self.live.load_full() else { return };
-        let Ok(info) = sentinels.primary().await else { return };
+        let info = match sentinels.primary().await {
+            Ok(info) => info,
+            Err(_) if sentinels.were_believed_within(UNHEARD_IN) => return,
+            Err(error) => {
+                tracing::warn!(
+                    service = self.name,
+                    from = lines.to,
+                    %error,
+                    "nobody can tell any more whether this is the primary"
+                );
+                self.live.compare_and_swap(&lines, None);
+                return;
+            }
+        };
         let primary = info.addr().to_string();
         if lines.to != primary {
             tracing::warn!(

@@ -41,7 +41,8 @@ end
 -- The grace begins when the rotation happens, which may be long after it was asked for: a script
 -- that waited in a stalled server must not find its own answer too late to repeat.
 local happened_at = math.max(now, math.min(tonumber(redis.call('TIME')[1]), now + 60))
-numbers = numbers + 1
+-- A store that has lost its last writes counts anew; what is revoked since keeps its number.
+repeat numbers = numbers + 1 until redis.call('EXISTS', access_keys .. numbers) == 0
 oldest = pass_ended(tonumber(oldest or 1), numbers)
 access_expires_at = math.min(access_expires_at, expires_at)
 if is_current then

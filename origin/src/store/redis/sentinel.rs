@@ -1,8 +1,10 @@
 //! Who the primary is, as Redis Sentinel says.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use redis::{ConnectionInfo, ErrorKind, RedisError};
 
@@ -17,6 +19,8 @@ pub(super) struct Sentinels {
     links: Vec<Link>,
     service: String,
     primary: ConnectionInfo,
+    /// When they were last believed.
+    believed_at: ArcSwapOption<Instant>,
 }
 
 /// What one sentinel says.
@@ -34,7 +38,8 @@ impl Sentinels {
         certificates: &Certificates,
     ) -> Self {
         let link = |info| Link::new(Target::Sentinel(info), certificates.clone(), 0);
-        Self { links: sentinels.into_iter().map(link).collect(), service, primary }
+        let links = sentinels.into_iter().map(link).collect();
+        Self { links, service, primary, believed_at: ArcSwapOption::empty() }
     }
 
     /// The name of the primary.
@@ -42,33 +47,29 @@ impl Sentinels {
         &self.service
     }
 
-    /// Asks who the primary is. When the sentinels do not agree, whoever speaks of the latest
-    /// failover is right; it is enough that more than half have answered.
+    /// Tells whether they were believed within this time.
+    pub(super) fn were_believed_within(&self, time: Duration) -> bool {
+        self.believed_at.load_full().is_some_and(|at| at.elapsed() <= time)
+    }
+
+    /// Asks who the primary is; see [`believed`].
     ///
     /// # Errors
-    /// When none of them knows.
+    /// When no more than half of them know.
     pub(super) async fn primary(&self) -> Result<ConnectionInfo, RedisError> {
         let mut asked: FuturesUnordered<_> = self.links.iter().map(|link| self.ask(link)).collect();
-        let (mut latest, mut answers, mut failure): (Option<Named>, usize, _) = (None, 0, None);
+        let (mut answers, mut failure) = (Vec::new(), None);
         while let Some(answer) = asked.next().await {
             match answer {
-                Ok(named) => {
-                    answers += 1;
-                    if latest.as_ref().is_none_or(|known| known.epoch < named.epoch) {
-                        latest = Some(named);
-                    }
-                }
+                Ok(named) => answers.push(named),
                 Err(error) => failure = Some(error),
             }
-            if 2 * answers > self.links.len() {
-                break;
+            if let Some(Named { host, port, .. }) = believed(&answers, self.links.len()) {
+                self.believed_at.store(Some(Arc::new(Instant::now())));
+                return Ok(another(&self.primary, host, *port));
             }
         }
-        match (latest, failure) {
-            (Some(Named { host, port, .. }), _) => Ok(another(&self.primary, &host, port)),
-            (None, Some(error)) => Err(error),
-            (None, None) => Err(unreadable()),
-        }
+        Err(unheard(failure.as_ref()))
     }
 
     async fn ask(&self, link: &Link) -> Result<Named, RedisError> {
@@ -85,6 +86,49 @@ impl Sentinels {
     }
 }
 
+/// Returns what is believed of the answers that some of so many sentinels have given: nothing until
+/// more than half have answered, because a few that were cut off know nothing of a failover among
+/// the others; then whoever speaks of the latest failover is right.
+fn believed(answers: &[Named], sentinels: usize) -> Option<&Named> {
+    let are_most = 2 * answers.len() > sentinels;
+    answers.iter().max_by_key(|named| named.epoch).filter(|_| are_most)
+}
+
+fn unheard(failure: Option<&RedisError>) -> RedisError {
+    const WHAT: &str = "no more than half of the sentinels name a primary";
+    match failure {
+        Some(error) => RedisError::from((ErrorKind::Io, WHAT, error.to_string())),
+        None => RedisError::from((ErrorKind::Io, WHAT)),
+    }
+}
+
 fn unreadable() -> RedisError {
     RedisError::from((ErrorKind::Io, "the sentinels do not name a primary"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_failover_is_believed_once_more_than_half_have_answered() {
+        for (epochs, sentinels, expected) in [
+            (&[7][..], 1, Some(7)),
+            (&[], 1, None),
+            (&[7], 2, None),
+            (&[7, 8], 2, Some(8)),
+            (&[7], 3, None),
+            (&[7, 7], 3, Some(7)),
+            (&[9, 8], 3, Some(9)),
+            (&[8, 9, 8], 3, Some(9)),
+            (&[8, 8], 4, None),
+            (&[8, 8], 5, None),
+            (&[8, 8, 9], 5, Some(9)),
+        ] {
+            let named = |epoch: &u64| Named { epoch: *epoch, host: String::new(), port: 6379 };
+            let answers: Vec<Named> = epochs.iter().map(named).collect();
+            let believed = believed(&answers, sentinels).map(|named| named.epoch);
+            assert_eq!(believed, expected, "{epochs:?} of {sentinels}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! A user's sessions in Redis.
 
-use futures_util::future::try_join_all;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use shared::limits::LOGIN_SESSION_IDLE_IN;
 use shared::secret::Sha256Digest;
@@ -10,10 +10,17 @@ use super::keys::{row_lives_in, session_grants_key, session_key, user_sessions_k
 use super::reply::{Reply, unreadable};
 use super::script::{ADD_SESSION_GRANTS, FIND_SESSION, LIST_SESSION, PUT_ROW};
 use super::{Redis, field};
+use crate::store::sessions::LISTED_AT_MOST;
 use crate::store::{ROW_LEEWAY, SessionGrant, SessionRecord, StoreError, UserId, UserSession};
 
+/// Sessions that are read at the same time.
+const READ_AT_ONCE: usize = 32;
+
+/// Grants that one script adds at most: a millisecond or so, in which the server does nothing else.
+const ADDED_AT_ONCE: usize = 1_000;
+
 /// Writes a session, then lists it: they lie in different slots. Whatever fails, the browser gets no
-/// cookie then, so a session that is not listed is nobody's.
+/// cookie then, so a session that was never listed is nobody's.
 pub(super) async fn put(
     redis: &Redis,
     session: &SessionRecord,
@@ -39,7 +46,7 @@ pub(super) async fn put(
     redis
         .run(&LIST_SESSION, &[&user_sessions_key(&session.user_id)], |command| {
             command.arg(session.digest.to_base64url()).arg(session.expires_at.as_secs());
-            command.arg(now.as_secs()).arg(ROW_LEEWAY);
+            command.arg(now.as_secs()).arg(ROW_LEEWAY).arg(LISTED_AT_MOST);
         })
         .await
 }
@@ -71,6 +78,9 @@ pub(super) async fn find_by_digest(
 }
 
 /// Remembers grants under a session; tells whether the session is live.
+///
+/// These are several steps when there are thousands. What failed half way can be repeated: a grant
+/// that is there is not added twice.
 pub(super) async fn add_session_grants(
     redis: &Redis,
     session: &Sha256Digest,
@@ -78,17 +88,24 @@ pub(super) async fn add_session_grants(
     now: UnixTime,
 ) -> Result<bool, StoreError> {
     let keys = [&*session_key(session), &*session_grants_key(session)];
-    redis
-        .run(&ADD_SESSION_GRANTS, &keys, |command| {
-            command.arg(now.as_secs()).arg(ROW_LEEWAY);
-            for grant in grants {
-                command.arg(grant.to_text());
-            }
-        })
-        .await
+    for some in grants.chunks(ADDED_AT_ONCE) {
+        let is_live: bool = redis
+            .run(&ADD_SESSION_GRANTS, &keys, |command| {
+                command.arg(now.as_secs()).arg(ROW_LEEWAY);
+                for grant in some {
+                    command.arg(grant.to_text());
+                }
+            })
+            .await?;
+        if !is_live {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
-/// Reads the sessions that are listed, and takes those that are not there off the list.
+/// Reads the sessions that are listed, and takes those that are not there off the list. Of a list
+/// from before its limit, the newest.
 pub(super) async fn find(
     redis: &Redis,
     user_id: &UserId,
@@ -96,11 +113,15 @@ pub(super) async fn find(
 ) -> Result<Vec<UserSession>, StoreError> {
     let key = user_sessions_key(user_id);
     let mut range = redis::cmd("ZRANGE");
-    range.arg(&key).arg(0).arg(-1);
+    range.arg(&key).arg(-LISTED_AT_MOST).arg(-1);
     let listed: Vec<String> = redis.ask(&range).await?;
     let digest = |text: &String| Sha256Digest::parse(text).ok_or_else(|| unreadable("digest"));
     let listed = listed.iter().map(digest).collect::<Result<Vec<_>, _>>()?;
-    let found = try_join_all(listed.iter().map(|digest| read(redis, digest))).await?;
+    let found: Vec<_> = stream::iter(listed.clone())
+        .map(|digest| read(redis, digest))
+        .buffered(READ_AT_ONCE)
+        .try_collect()
+        .await?;
     let ended = listed.iter().zip(&found).filter(|(_, found)| found.is_none());
     let ended: Vec<String> = ended.map(|(digest, _)| digest.to_base64url()).collect();
     if !ended.is_empty() {
@@ -117,7 +138,7 @@ pub(super) async fn find(
 /// Reads a session and its idle end.
 async fn read(
     redis: &Redis,
-    digest: &Sha256Digest,
+    digest: Sha256Digest,
 ) -> Result<Option<(UserSession, UnixTime)>, StoreError> {
     const FIELDS: &[&str] = &[
         "user_id",
@@ -129,7 +150,7 @@ async fn read(
         "address",
     ];
     let mut command = redis::cmd("HMGET");
-    command.arg(session_key(digest)).arg(FIELDS);
+    command.arg(session_key(&digest)).arg(FIELDS);
     let mut row = Reply(redis.ask::<Vec<Option<String>>>(&command).await?.into_iter());
     let Some(user_id) = row.optional() else {
         return Ok(None);
@@ -141,7 +162,7 @@ async fn read(
         None => auth_time,
     };
     let record = SessionRecord {
-        digest: *digest,
+        digest,
         user_id: UserId(user_id),
         auth_time,
         expires_at,

@@ -1,6 +1,10 @@
 //! The contract on a cluster, behind Sentinel, and with TLS as a user of few rights; and what is
 //! each one's own.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use stack::{
     Authority, Redis as RedisServer, RedisCluster, RedisOptions, RedisSentinel, free_port,
 };
@@ -69,6 +73,101 @@ async fn a_primary_that_sentinels_name_keeps_every_promise_before_and_after_a_fa
     assert!(matches!(rotated, Rotated::Next { .. }), "{rotated:?}");
     keep_all_promises(&store).await;
     assert_ne!(system.primary(), before);
+}
+
+/// A sentinel that says what it is told to, or nothing.
+struct ToldSentinel {
+    port: u16,
+    talks: Arc<AtomicBool>,
+}
+
+impl ToldSentinel {
+    /// Starts a silent one that would name the primary at this port, in this epoch.
+    fn start(primary: u16, epoch: u64) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let talks = Arc::new(AtomicBool::new(false));
+        let is_talking = talks.clone();
+        let fields = [
+            ("ip", "127.0.0.1".to_owned()),
+            ("port", primary.to_string()),
+            ("config-epoch", epoch.to_string()),
+        ];
+        let text = |word: &str| format!("${}\r\n{word}\r\n", word.len());
+        let fields = fields.map(|(name, value)| text(name) + &text(&value));
+        let answer = format!("*{}\r\n{}", 2 * fields.len(), fields.concat());
+        std::thread::spawn(move || {
+            while let Ok((mut stream, _)) = listener.accept() {
+                let (is_talking, answer) = (is_talking.clone(), answer.clone());
+                std::thread::spawn(move || {
+                    let mut asked = [0; 1024];
+                    while stream.read(&mut asked).is_ok_and(|read| read > 0) {
+                        let talks = is_talking.load(Ordering::Relaxed);
+                        if talks && stream.write_all(answer.as_bytes()).is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+        });
+        Self { port, talks }
+    }
+
+    fn talk(&self, talks: bool) {
+        self.talks.store(talks, Ordering::Relaxed);
+    }
+}
+
+fn url_of(sentinels: &[ToldSentinel]) -> String {
+    let addresses: Vec<String> =
+        sentinels.iter().map(|it| format!("127.0.0.1:{}", it.port)).collect();
+    format!("redis+sentinel://{}/cadence", addresses.join(","))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_is_believed_while_more_than_half_of_the_sentinels_answer() {
+    let primary = RedisServer::start_with(RedisOptions::default().at(free_port()));
+    let replaced = RedisServer::start_with(RedisOptions::default().at(free_port()));
+    let sentinels = [
+        ToldSentinel::start(replaced.port(), 1),
+        ToldSentinel::start(primary.port(), 2),
+        ToldSentinel::start(primary.port(), 2),
+    ];
+    let redis = Arc::new(Redis::connect(&settings(&url_of(&sentinels))).await.unwrap());
+    let store: AnyStore = redis.clone();
+    sentinels[0].talk(true);
+    for _ in 0..3 {
+        store.ping().await.unwrap_err();
+    }
+    sentinels[1].talk(true);
+    until_it_answers(&store).await;
+    let party = Party::begun(&store).await;
+    assert_eq!(replaced.command(&["DBSIZE"]), ":0\r\n", "nobody writes to the one before");
+
+    // One that was believed a moment ago still is.
+    sentinels[1].talk(false);
+    redis.servers.check().await;
+    assert!(store.find_grant(&party.grant_id, NOW).await.unwrap().is_some());
+    let began = Instant::now();
+    while store.ping().await.is_ok() {
+        assert!(began.elapsed() < Duration::from_secs(20), "it is believed for ever");
+        redis.servers.check().await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert!(began.elapsed() > Duration::from_secs(3), "a short silence is no outage");
+
+    sentinels[2].talk(true);
+    until_it_answers(&store).await;
+    assert!(store.find_grant(&party.grant_id, NOW).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sentinel_that_is_the_only_one_is_believed() {
+    let primary = RedisServer::start_with(RedisOptions::default().at(free_port()));
+    let sentinels = [ToldSentinel::start(primary.port(), 1)];
+    sentinels[0].talk(true);
+    let store = connect(&url_of(&sentinels)).await;
+    Party::begun(&store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
