@@ -52,20 +52,26 @@ pub(crate) fn alike(
         return edge;
     }
     let origin = send(&server.origin.url());
-    assert_eq!(edge.status, origin.status, "{edge:?}\n{origin:?}");
     assert_eq!(without_request_id(&edge), without_request_id(&origin), "{edge:?}\n{origin:?}");
+    same_head(&edge, &origin);
+    edge
+}
+
+/// Asserts that two answers differ in their bodies at most, and in what describes the connection.
+#[track_caller]
+fn same_head(edge: &Answer, origin: &Answer) {
+    assert_eq!(edge.status, origin.status, "{edge:?}\n{origin:?}");
     let names = |answer: &Answer| {
         let mut names = answer.header_names();
         names.retain(|name| !OF_THE_CONNECTION.contains(&name.as_str()));
         names
     };
-    assert_eq!(names(&edge), names(&origin), "{edge:?}\n{origin:?}");
+    assert_eq!(names(edge), names(origin), "{edge:?}\n{origin:?}");
     for name in HEADERS {
         let [edge_says, origin_says] =
-            [&edge, &origin].map(|answer| answer.headers(name).into_iter().map(without_age));
+            [edge, origin].map(|answer| answer.headers(name).into_iter().map(without_age));
         assert!(edge_says.eq(origin_says), "{name}: {edge:?}\n{origin:?}");
     }
-    edge
 }
 
 /// What the edge keeps has an age there, so less of its `max-age` is left.
@@ -271,4 +277,40 @@ fn everything_else_is_answered_alike() {
     same("POST", "/oauth2/consent/decision", |request| request.form(&[]));
     same("POST", "/oauth2/login", |request| request.form(&[]));
     same("DELETE", "/oauth2/login", |request| request);
+}
+
+/// What is granted is granted alike.
+#[test]
+fn what_is_good_is_answered_alike() {
+    let server = Server::edge();
+    let tokens = WEB.tokens(server, "openid profile");
+    let hinted = [("token", &*tokens.refresh), ("token_type_hint", "refresh_token")];
+    same("POST", "/oauth2/introspect", |request| WEB.sign(request, &[("token", &tokens.access)]));
+    same("POST", "/oauth2/introspect", |request| WEB.sign(request, &hinted));
+    for path in ["/oauth2/userinfo", "/api/me"] {
+        same("GET", path, |request| request.bearer(&tokens.access));
+    }
+    let origin = server.origin.url();
+    let at_the_origin = |form: &[(&str, &str)]| {
+        WEB.sign(Request::new("POST", format!("{origin}/oauth2/token")), form).send()
+    };
+    let other = WEB.tokens(server, "openid profile");
+    let refresh = |token| [("grant_type", "refresh_token"), ("refresh_token", token)];
+    let edge = WEB.refresh(server, &tokens.refresh).expect(200);
+    same_head(&edge, &at_the_origin(&refresh(&other.refresh)).expect(200));
+    let [code, other] = std::array::from_fn(|_| WEB.code(server, "openid"));
+    let edge = WEB.redeem(server, &code).expect(200);
+    let redeem = [
+        ("grant_type", "authorization_code"),
+        ("code", &*other),
+        ("redirect_uri", WEB.redirect_uri),
+        ("code_verifier", VERIFIER),
+    ];
+    same_head(&edge, &at_the_origin(&redeem).expect(200));
+    same("POST", "/oauth2/revoke", |request| WEB.sign(request, &[("token", &tokens.access)]));
+    same("POST", "/oauth2/revoke", |request| WEB.sign(request, &[("token", &tokens.refresh)]));
+    let inactive = alike(server, "POST", "/oauth2/introspect", |request| {
+        WEB.sign(request, &[("token", &tokens.access)])
+    });
+    assert_eq!(inactive.body, r#"{"active":false}"#);
 }

@@ -2,7 +2,7 @@
 //! them is believed. RFC 9110 §7.2, §7.6.1; RFC 9700 §4.13.
 
 use crate::browser::{Browser, Form, text};
-use crate::http::Request;
+use crate::http::{Answer, Request};
 use crate::oauth::{ALICE, WEB};
 use crate::server::Server;
 use crate::wire::{self, Connection};
@@ -193,4 +193,44 @@ fn the_platforms_own_header_counts() {
     // Two of them name nobody.
     let told = where_from(&server, pretend);
     assert!(!told.contains("From "), "{told}");
+}
+
+/// G6, BF01: where the issuer is an https one, every answer says that its host is reached by nothing
+/// else, and every cookie is this host's alone, and for https.
+#[test]
+fn with_https_answers_and_cookies_say_so() {
+    const ISSUER: &str = "https://id.example";
+    let mut server = Server::start_edge();
+    server.origin.set("CADENCE_ISSUER", ISSUER);
+    server.origin.restart();
+    let edge = server.edge.as_mut().unwrap();
+    edge.set("CADENCE_ISSUER", ISSUER);
+    edge.restart();
+    for url in [&server.url, &server.origin.url()] {
+        for path in [
+            "/healthz",
+            "/.well-known/openid-configuration",
+            "/oauth2/jwks",
+            "/oauth2/userinfo",
+            "/oauth2/authorize",
+            "/oauth2/nothing",
+        ] {
+            let answer = Request::new("GET", format!("{url}{path}")).send();
+            let secure = answer.header("strict-transport-security");
+            assert_eq!(secure, Some("max-age=63072000; includeSubDomains"), "{answer:?}");
+        }
+        let sign_in = format!("{url}/oauth2/authorize?{}", WEB.authorization("openid").query());
+        is_for_https_alone(&Request::new("GET", sign_in).send());
+    }
+    is_for_https_alone(&server.get("/bff/login").send());
+}
+
+#[track_caller]
+fn is_for_https_alone(answer: &Answer) {
+    let cookies = answer.headers("set-cookie");
+    assert!(!cookies.is_empty(), "{answer:?}");
+    for cookie in cookies {
+        assert!(cookie.starts_with("__Host-") && cookie.contains("; Secure"), "{answer:?}");
+    }
+    assert!(answer.headers("strict-transport-security").len() == 1, "{answer:?}");
 }

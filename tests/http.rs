@@ -183,6 +183,7 @@ impl Answer {
         let (method, url) = (request.method.clone(), request.url.clone());
         let answer = Self { request: request.what(), method, url, status, headers, body };
         answer.check();
+        secrets::remember_answer(&answer);
         answer
     }
 

@@ -31,6 +31,8 @@ pub enum Denied {
     SuccessorUnknown,
     /// The scope is more than the grant or the client has.
     ScopeExceeded,
+    /// So many access tokens of the grant live that there is no room for one more.
+    Crowded,
     /// The user is disabled or gone.
     UserDisabled,
     /// The user has taken back what the client was allowed.
@@ -55,6 +57,7 @@ impl From<Denied> for OAuthError {
             Denied::ScopeExceeded => {
                 Self::new(ErrorCode::InvalidScope, "the scope is more than may be had")
             }
+            Denied::Crowded => Self::temporarily_unavailable(),
             _ => Self::invalid_grant(),
         }
     }

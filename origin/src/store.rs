@@ -311,6 +311,9 @@ pub enum Rotated {
     Reused,
     /// The asked-for scope is more than the grant's. Nothing changed.
     ScopeExceeded,
+    /// [`shared::limits::ACCESS_TOKENS_OF_A_GRANT`] access tokens of the grant are alive: no more
+    /// begin until some have ended. Nothing changed.
+    Crowded,
     /// No such live grant of this client. Nothing changed; but when it was this client's and is
     /// revoked, that is finished, as by [`Store::finish_revocation`].
     Missing,

@@ -10,6 +10,10 @@ pub const CODE_EXPIRES_IN: u64 = 60;
 /// be behind a revocation.
 pub const ACCESS_TOKEN_EXPIRES_IN: u64 = 300;
 
+/// Access tokens of one grant that live at the same time, at most: revoking them all at once is one
+/// step of the store, in which it does nothing else.
+pub const ACCESS_TOKENS_OF_A_GRANT: u64 = 10_000;
+
 /// Life of an ID token, seconds: it is read once, at the end of the sign-in.
 pub const ID_TOKEN_EXPIRES_IN: u64 = 300;
 

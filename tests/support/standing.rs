@@ -73,6 +73,15 @@ impl Seen<'_> {
                 check_error_characters(text.as_str().unwrap_or("\0"))?;
             }
         }
+        for challenge in self.headers.get_all("www-authenticate") {
+            let challenge = challenge.to_str().map_err(|_| "G2: a challenge is no text")?;
+            for name in names {
+                // A description may begin with the name of the other.
+                let told = challenge.split(&format!(" {name}=\"")).nth(1);
+                let told = told.and_then(|rest| rest.split('"').next());
+                told.map_or(Ok(()), check_error_characters)?;
+            }
+        }
         if let Some((_, added)) = self.header("location")?.and_then(|it| it.split_once('?')) {
             let (mut carries, mut before) = (false, Vec::new());
             for pair in added.split('&') {

@@ -53,8 +53,8 @@ pub fn present(
 /// Reads what the store says became of the refresh token, and chooses the one that follows it.
 ///
 /// # Errors
-/// [`Denied::RefreshTokenReused`], [`Denied::RefreshTokenMissing`], [`Denied::ScopeExceeded`], and
-/// [`Denied::SuccessorUnknown`] when the keys were replaced between two presentations of the same
+/// [`Denied::RefreshTokenReused`], [`Denied::RefreshTokenMissing`], [`Denied::ScopeExceeded`],
+/// [`Denied::Crowded`], and [`Denied::SuccessorUnknown`] when the keys were replaced between two presentations of the same
 /// token, so that its successor can no longer be told.
 pub fn judge(
     rotated: Rotated,
@@ -69,6 +69,7 @@ pub fn judge(
         }
         Rotated::Reused => Err(Denied::RefreshTokenReused),
         Rotated::ScopeExceeded => Err(Denied::ScopeExceeded),
+        Rotated::Crowded => Err(Denied::Crowded),
         Rotated::Missing => Err(Denied::RefreshTokenMissing),
     }
 }

@@ -56,9 +56,15 @@ impl From<OAuthError> for HttpError {
     }
 }
 
+/// When a client asks again whose grant has too many access tokens, seconds: some have ended then.
+const CROWDED_IN: u64 = 60;
+
 impl From<Denied> for HttpError {
     fn from(denied: Denied) -> Self {
-        Self::Denied(denied)
+        match denied {
+            Denied::Crowded => Self::Throttled { retry_in: CROWDED_IN },
+            denied => Self::Denied(denied),
+        }
     }
 }
 

@@ -18,8 +18,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use shared::claims::SessionId;
 use shared::client::ClientId;
 use shared::limits::{
-    LOGIN_SESSION_IDLE_IN, LOGOUT_NOTICE_EXPIRES_IN, REFRESH_GRACE_IN, STATUS_BLOCK_LEN,
-    STATUS_LIST_LEN,
+    ACCESS_TOKENS_OF_A_GRANT, LOGIN_SESSION_IDLE_IN, LOGOUT_NOTICE_EXPIRES_IN, REFRESH_GRACE_IN,
+    STATUS_BLOCK_LEN, STATUS_LIST_LEN,
 };
 use shared::scope::Scope;
 use shared::secret::Sha256Digest;
@@ -88,6 +88,7 @@ macro_rules! for_each_promise {
             statuses_of_many_tokens_are_set
             statuses_before_a_long_gap_are_set
             statuses_of_more_than_a_thousand_tokens_are_set
+            grant_has_so_many_access_tokens_and_no_more
             finishing_a_revocation_revokes_nothing
             late_code_revokes_the_grant_that_it_began
             late_code_redeems_nothing

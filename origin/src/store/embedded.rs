@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use sqlx::migrate::Migrator;
 use sqlx::{Row as _, Sqlite, Transaction};
 
+use shared::limits::ACCESS_TOKENS_OF_A_GRANT;
 use shared::secret::Sha256Digest;
 use shared::status_list::StatusListId;
 use shared::time::UnixTime;
@@ -25,7 +26,7 @@ use shared::token::{GrantId, Jti};
 use self::columns::{
     bytes, integer, read_client_id, read_digest, read_scope, read_time, seconds, unreadable,
 };
-use self::grants::{GrantRow, begin_grant, put_access, revoke};
+use self::grants::{GrantRow, begin_grant, count_alive, put_access, revoke};
 use super::sqlite_file::{BEGIN_WRITE, SqliteFile};
 use super::{
     AccessName, AccessRow, Attempt, BffGrant, BffOpened, BffOwner, BffRenewal, BffSessionRecord,
@@ -299,6 +300,11 @@ impl Store for Embedded {
         }
         if rotation.scope.as_ref().is_some_and(|scope| !scope.is_subset_of(&row.grant.scope)) {
             return Ok(Rotated::ScopeExceeded);
+        }
+        if row.numbers >= ACCESS_TOKENS_OF_A_GRANT
+            && count_alive(&mut transaction, grant_id, now).await? >= ACCESS_TOKENS_OF_A_GRANT
+        {
+            return Ok(Rotated::Crowded);
         }
 
         let GrantRow { grant, generations, numbers, .. } = row;

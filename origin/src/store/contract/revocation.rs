@@ -209,6 +209,21 @@ pub async fn statuses_of_more_than_a_thousand_tokens_are_set(store: &AnyStore) {
     assert_eq!(count_set(store, &two.list, two.first).await, 200);
 }
 
+pub async fn grant_has_so_many_access_tokens_and_no_more(store: &AnyStore) {
+    let party = begin_with_statuses(store).await;
+    let StatusIndex { list, idx: first } = party.status(1);
+    let most = u32::try_from(ACCESS_TOKENS_OF_A_GRANT).unwrap();
+    let status = |number| StatusIndex { list, idx: first + number % STATUS_BLOCK_LEN };
+    issue_many(store, &party, 2..=most, status).await;
+    for _ in 0..2 {
+        assert_eq!(rotate(store, &party, 1, NOW).await, Rotated::Crowded);
+        // That has used nothing up.
+        assert!(found_access(store, &party, 1, NOW).await.is_some());
+    }
+    store.revoke_grant(&party.grant_id, NOW).await.unwrap();
+    assert_eq!(found_access(store, &party, u64::from(most), NOW).await, None);
+}
+
 pub async fn finishing_a_revocation_revokes_nothing(store: &AnyStore) {
     let party = begin_with_statuses(store).await;
     let finish = async || store.finish_revocation(&party.grant_id, NOW).await.unwrap();

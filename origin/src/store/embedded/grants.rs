@@ -119,6 +119,22 @@ pub(super) async fn put_access(
     Ok(())
 }
 
+/// Counts the access tokens of a grant that are alive.
+pub(super) async fn count_alive(
+    transaction: &mut SqliteConnection,
+    grant_id: &GrantId,
+    now: UnixTime,
+) -> Result<u64, StoreError> {
+    let count: i64 = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM access_tokens WHERE grant_id = ? AND expires_at > ?",
+    )
+    .bind(grant_id.to_string())
+    .bind(seconds(now)?)
+    .fetch_one(transaction)
+    .await?;
+    u64::try_from(count).map_err(|_| super::unreadable("count"))
+}
+
 /// Revokes everything of a grant; one that has not begun has a code at most.
 pub(super) async fn revoke(
     transaction: &mut SqliteConnection,

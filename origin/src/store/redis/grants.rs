@@ -2,7 +2,7 @@
 
 use redis::Cmd;
 
-use shared::limits::REFRESH_GRACE_IN;
+use shared::limits::{ACCESS_TOKENS_OF_A_GRANT, REFRESH_GRACE_IN};
 use shared::scope::Scope;
 use shared::secret::Sha256Digest;
 use shared::status_list::StatusIndex;
@@ -143,6 +143,7 @@ pub(super) async fn rotate_refresh(
                 .arg(now.plus(rotation.refresh_idle_in).as_secs())
                 .arg(REFRESH_GRACE_IN);
             add_status(command, &rotation.status);
+            command.arg(ACCESS_TOKENS_OF_A_GRANT);
         })
         .await?;
     let mut reply = Reply(reply.into_iter());
@@ -154,6 +155,7 @@ pub(super) async fn rotate_refresh(
             return Ok(Rotated::Reused);
         }
         "scope_exceeded" => return Ok(Rotated::ScopeExceeded),
+        "crowded" => return Ok(Rotated::Crowded),
         "missing" => {
             set_statuses(redis, reply.0).await?;
             return Ok(Rotated::Missing);

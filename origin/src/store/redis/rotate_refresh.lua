@@ -5,11 +5,12 @@
 --       9 end of the access token · 10 idle end of the successor
 --       11 seconds for which the previous token returns its successor
 --       12 status list of the access token · 13 its index there
+--       14 access tokens of the grant that are alive at most
 
 local client_id, generation = ARGV[4], tonumber(ARGV[5])
 local presented, successor, scope = ARGV[6], ARGV[7], ARGV[8]
 local access_expires_at, idle_expires_at = tonumber(ARGV[9]), tonumber(ARGV[10])
-local grace = tonumber(ARGV[11])
+local grace, at_most = tonumber(ARGV[11]), tonumber(ARGV[14])
 
 local owner, user_id, granted, auth_time, live, current, previous, rotated_at, numbers,
   oldest, expires_at, idle_end, revoked_at =
@@ -38,12 +39,18 @@ for token in scope:gmatch('%S+') do
   end
 end
 
+oldest = pass_ended(tonumber(oldest or 1), numbers + 1)
+if numbers + 1 - oldest >= at_most then
+  -- Those that have ended are passed a few at a time, by whoever is refused, too.
+  redis.call('HSET', grant_key, 'oldest', oldest)
+  return { 'crowded' }
+end
+
 -- The grace begins when the rotation happens, which may be long after it was asked for: a script
 -- that waited in a stalled server must not find its own answer too late to repeat.
 local happened_at = math.max(now, math.min(tonumber(redis.call('TIME')[1]), now + 60))
 -- A store that has lost its last writes counts anew; what is revoked since keeps its number.
 repeat numbers = numbers + 1 until redis.call('EXISTS', access_keys .. numbers) == 0
-oldest = pass_ended(tonumber(oldest or 1), numbers)
 access_expires_at = math.min(access_expires_at, expires_at)
 if is_current then
   live, current = live + 1, successor

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use redis::Client;
 use redis::aio::MultiplexedConnection;
+use shared::limits::{ACCESS_TOKENS_OF_A_GRANT, STATUS_BLOCK_LEN};
 use shared::status_list::StatusIndex;
 use tempfile::TempDir;
 
@@ -478,6 +479,32 @@ async fn a_row_that_was_revoked_stays_until_its_end() {
     let before = ends_in().await;
     store.revoke_access(&party.name(1), NOW).await.unwrap();
     assert!((before - 5..=before).contains(&ends_in().await), "neither longer nor shorter");
+}
+
+/// A grant that has as many access tokens as it may goes on when some of them have ended.
+#[tokio::test]
+async fn a_crowded_grant_goes_on_when_tokens_have_ended() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let party = contract::begin_with_statuses(&store).await;
+    let StatusIndex { list, idx: first } = party.status(1);
+    let most = u32::try_from(ACCESS_TOKENS_OF_A_GRANT).unwrap();
+    contract::issue_many(&store, &party, 2..=most, |number| StatusIndex {
+        list,
+        idx: first + number % STATUS_BLOCK_LEN,
+    })
+    .await;
+    assert_eq!(contract::rotate(&store, &party, 1, NOW).await, Rotated::Crowded);
+    for number in 1..=20 {
+        let mut end = redis::cmd("DEL");
+        end.arg(access_key(&party.jti(number)));
+        let () = end.query_async(&mut server.raw().await).await.unwrap();
+    }
+    for _ in 0..20 {
+        let rotated = contract::rotate(&store, &party, 1, NOW).await;
+        assert!(matches!(rotated, Rotated::Repeated { .. }), "{rotated:?}");
+    }
+    assert_eq!(contract::rotate(&store, &party, 1, NOW).await, Rotated::Crowded);
 }
 
 /// As after a failover that has lost rotations: the number of a token that was revoked since is not
