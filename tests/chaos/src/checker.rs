@@ -24,6 +24,10 @@ pub use tokens::{i2, i4, i5};
 /// How long an upstream may let a revoked token pass: the status list's `ttl`, and one fetch.
 pub const REVOKED_AT_UPSTREAM_IN: Duration = Duration::from_secs(7);
 
+/// … and while a fault may keep the edge from asking: as long as a list may be used that cannot be
+/// renewed, and one fetch. After that an upstream is closed.
+pub const REVOKED_IN_AN_OUTAGE_IN: Duration = Duration::from_secs(16);
+
 /// How long the predecessor of a refresh token is good (G).
 pub const GRACE: Duration = Duration::from_secs(10);
 
@@ -220,6 +224,11 @@ impl Record {
             }
         }
         windows
+    }
+
+    /// Tells whether a fault lasted at any time between two moments.
+    fn is_disturbed(&self, from: Duration, to: Duration) -> bool {
+        self.windows().iter().any(|(began, returned)| *began <= to && *returned >= from)
     }
 
     /// Returns the moment of the first mark of a kind.

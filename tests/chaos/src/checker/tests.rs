@@ -134,6 +134,14 @@ fn i2_an_upstream_has_its_bound_and_no_more() {
     let upstream = |ms| ask(ms, Act::Upstream(access("a", "sub-1")), 200, Told::Yes);
     breaks(vec![begun(), revoked(), upstream(7_000)], &[]);
     breaks(vec![begun(), revoked(), upstream(7_200)], &["I2"]);
+    // While a fault lasts, the edge may have to go by what it knows.
+    let fault =
+        |from, to| [Line::Mark(at(from), Mark::Began), Line::Mark(at(to), Mark::Returned)].to_vec();
+    let with = |fault: Vec<Line>, ms| [vec![begun(), revoked(), upstream(ms)], fault].concat();
+    breaks(with(fault(50, 300), 15_000), &[]);
+    breaks(with(fault(6_000, 9_000), 16_000), &[]);
+    breaks(with(fault(6_000, 9_000), 16_400), &["I2"]);
+    breaks(with(fault(10, 90), 7_400), &["I2"]);
 }
 
 #[test]

@@ -7,11 +7,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-use super::{ANSWERED_IN, REVOKED_AT_UPSTREAM_IN, Record, Violation, is_refused, short};
+use super::{
+    ANSWERED_IN, REVOKED_AT_UPSTREAM_IN, REVOKED_IN_AN_OUTAGE_IN, Record, Violation, is_refused,
+    short,
+};
 use crate::history::{Act, Answer, Event, Told};
 
 /// I2: what was acknowledged as revoked is accepted nowhere, and at an upstream only within the
-/// published bound.
+/// published bounds.
 #[must_use]
 pub fn i2(record: &Record) -> Vec<Violation> {
     let mut revoked: HashMap<&str, Duration> = HashMap::new();
@@ -25,15 +28,20 @@ pub fn i2(record: &Record) -> Vec<Violation> {
         *at = event.ended.min(*at);
     }
     let accepted_later = |event: &Event| {
-        let (token, bound) = match (&event.act, event.told()?) {
+        let (token, is_upstream) = match (&event.act, event.told()?) {
             (Act::UserInfo(token), Told::Subject(_))
             | (Act::Introspect(token), Told::Active(Some(_)))
-            | (Act::Refresh(token), Told::Tokens { .. }) => (token, Duration::ZERO),
-            (Act::Upstream(token), Told::Yes) => (token, REVOKED_AT_UPSTREAM_IN),
+            | (Act::Refresh(token), Told::Tokens { .. }) => (token, false),
+            (Act::Upstream(token), Told::Yes) => (token, true),
             _ => return None,
         };
         let of_grant = record.grant(token).and_then(|grant| revoked.get(grant));
         let revoked_at = *[of_grant, revoked.get(&**token)].into_iter().flatten().min()?;
+        let bound = match is_upstream {
+            true if record.is_disturbed(revoked_at, event.began) => REVOKED_IN_AN_OUTAGE_IN,
+            true => REVOKED_AT_UPSTREAM_IN,
+            false => Duration::ZERO,
+        };
         if event.began <= revoked_at + bound {
             return None;
         }
