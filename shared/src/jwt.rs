@@ -201,7 +201,8 @@ impl<'a> UntrustedJwt<'a> {
     ///
     /// # Errors
     /// [`JwtRefused::Signature`] for a bad verdict and for a key of another `kid` or algorithm,
-    /// [`JwtRefused::Malformed`] for claims of another shape, and for times that are no whole seconds.
+    /// [`JwtRefused::Malformed`] for claims of another shape, and for times that are no whole
+    /// seconds.
     pub fn accept<T: DeserializeOwned>(
         &self,
         key: &PublicJwk,
@@ -245,8 +246,8 @@ impl<'a> UntrustedJwt<'a> {
             #[serde(rename = "iat")]
             _iat: Option<i64>,
         }
-        let claims = self.signing_input.iter().position(|byte| *byte == b'.').map(|at| at + 1);
-        let claims = claims.and_then(|from| core::str::from_utf8(&self.signing_input[from..]).ok());
+        let claims = self.signing_input.split(|byte| *byte == b'.').nth(1);
+        let claims = claims.and_then(|claims| core::str::from_utf8(claims).ok());
         let claims = claims.and_then(base64url_decode).ok_or(JwtRefused::Malformed)?;
         serde_json::from_slice::<Times>(&claims).map_err(|_| JwtRefused::Malformed).map(drop)
     }

@@ -54,8 +54,8 @@ pub fn present(
 ///
 /// # Errors
 /// [`Denied::RefreshTokenReused`], [`Denied::RefreshTokenMissing`], [`Denied::ScopeExceeded`],
-/// [`Denied::Crowded`], and [`Denied::SuccessorUnknown`] when the keys were replaced between two presentations of the same
-/// token, so that its successor can no longer be told.
+/// [`Denied::Crowded`], and [`Denied::SuccessorUnknown`] when the keys were replaced between two
+/// presentations of the same token, so that its successor can no longer be told.
 pub fn judge(
     rotated: Rotated,
     successors: Successors,

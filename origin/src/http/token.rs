@@ -203,7 +203,8 @@ async fn hold(app: &App, rotation: &RefreshRotation) {
     }
 }
 
-/// Issues what a code or a rotation came to, if its user and, where there is one, the consent are still good.
+/// Issues what a code or a rotation came to, if its user and, where there is one, the consent are
+/// still good.
 async fn issue_to_a_good_user(
     app: &App,
     client: &Client,
