@@ -5,7 +5,7 @@ use js_sys::{Function, Reflect};
 use shared::error::OAuthError;
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{AbortController, Headers, Request, RequestInit, RequestRedirect, Response};
+use web_sys::{AbortController, Headers, Request, Response};
 
 use crate::answer::{Answer, Body, Refusal};
 use crate::bearer::{self, Wanted};
@@ -141,12 +141,7 @@ fn prepare(
     upstream: &Upstream,
     deadline: &Deadline,
 ) -> Result<Option<Request>, JsValue> {
-    let init = RequestInit::new();
-    init.set_method(&incoming.method);
-    init.set_redirect(RequestRedirect::Manual);
-    // On Cloudflare, what is fetched would be read through the cache of the zone.
-    Reflect::set(&init, &"cache".into(), &"no-store".into())?;
-    init.set_signal(Some(&deadline.controller.signal()));
+    let init = platform::request(&incoming.method, &deadline.controller.signal())?;
     if let Some(body) = incoming.request.body() {
         init.set_body(&body);
     }

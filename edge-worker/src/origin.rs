@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use js_sys::{ArrayBuffer, Reflect, Uint8Array};
+use js_sys::{ArrayBuffer, Uint8Array};
 use serde::Serialize;
 use shared::endpoint::{Endpoint, LATE_CODES};
 use shared::error::OAuthError;
@@ -10,7 +10,7 @@ use shared::secret::Sha256Digest;
 use shared::signed_request::{self, EdgeStatement, RequestParts};
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{AbortSignal, Headers, Request, RequestInit, RequestRedirect, Response};
+use web_sys::{AbortSignal, Headers, Request, Response};
 
 use crate::answer::{Answer, Body, Refusal};
 use crate::config::Config;
@@ -319,12 +319,8 @@ fn prepare(
     outgoing: &Outgoing<'_>,
     set_headers: impl FnOnce(&Headers) -> Result<(), JsValue>,
 ) -> Result<Option<Request>, JsValue> {
-    let init = RequestInit::new();
-    init.set_method(outgoing.method);
-    init.set_redirect(RequestRedirect::Manual);
-    // On Cloudflare, what is fetched would be read through the cache of the zone.
-    Reflect::set(&init, &"cache".into(), &"no-store".into())?;
-    init.set_signal(Some(&AbortSignal::timeout_with_u32(outgoing.deadline_ms)));
+    let deadline = AbortSignal::timeout_with_u32(outgoing.deadline_ms);
+    let init = platform::request(outgoing.method, &deadline)?;
     if let Some(body) = outgoing.body {
         init.set_body_opt_u8_array(Some(&Uint8Array::from(body)));
     }

@@ -2,12 +2,12 @@
 
 use core::array;
 
-use js_sys::Promise;
+use js_sys::{Promise, Reflect};
 use shared::secret::base64url;
 use shared::time::UnixTime;
-use wasm_bindgen::JsCast as _;
+use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{Headers, WorkerGlobalScope};
+use web_sys::{AbortSignal, Headers, RequestInit, RequestRedirect, WorkerGlobalScope};
 
 /// Returns the scope that `fetch` and `crypto` are members of.
 pub(crate) fn global() -> WorkerGlobalScope {
@@ -59,6 +59,21 @@ pub(crate) async fn sleep(ms: i32) {
     drop(JsFuture::from(timer(ms)).await);
 }
 
+/// Begins a request to a server behind the edge: a redirect is that server's answer, and no cache
+/// stands in between.
+///
+/// # Errors
+/// Whatever the platform throws.
+pub(crate) fn request(method: &str, signal: &AbortSignal) -> Result<RequestInit, JsValue> {
+    let init = RequestInit::new();
+    init.set_method(method);
+    init.set_redirect(RequestRedirect::Manual);
+    init.set_signal(Some(signal));
+    // On Cloudflare, what is fetched would be read through the cache of the zone.
+    Reflect::set(&init, &"cache".into(), &"no-store".into())?;
+    Ok(init)
+}
+
 /// Writes a line to the platform's log.
 pub(crate) fn log(line: &str) {
     worker::console_error!("{line}");
@@ -69,7 +84,7 @@ pub(crate) fn set_cookies(headers: &Headers) -> Vec<String> {
     if headers.has("Set-Cookie").is_ok_and(|has| !has) {
         return Vec::new();
     }
-    let list = js_sys::Reflect::get(headers, &"getSetCookie".into())
+    let list = Reflect::get(headers, &"getSetCookie".into())
         .ok()
         .and_then(|method| method.dyn_into::<js_sys::Function>().ok())
         .and_then(|method| method.call0(headers).ok())

@@ -57,7 +57,7 @@ impl From<Denied> for OAuthError {
             Denied::ScopeExceeded => {
                 Self::new(ErrorCode::InvalidScope, "the scope is more than may be had")
             }
-            Denied::Crowded => Self::temporarily_unavailable(),
+            Denied::Crowded => Self::too_many_attempts(),
             _ => Self::invalid_grant(),
         }
     }

@@ -110,8 +110,8 @@ impl Known {
         Ok(())
     }
 
-    /// Lists the clients that are not disabled, the account page's among them, without what is the origin's own business: where
-    /// they are told of logouts.
+    /// Lists the clients that are not disabled, the account page's among them, without what is the
+    /// origin's own business: where they are told of logouts.
     ///
     /// # Errors
     /// [`DirectoryError`].
@@ -130,19 +130,17 @@ impl Known {
         Ok(enabled.map(|record| told(record.client)).collect())
     }
 
-    /// Lists the browser origins of all clients.
+    /// Lists the browser origins of all clients; whoever asks at the same time shares one look at the
+    /// directory.
     ///
     /// # Errors
     /// [`DirectoryError`].
-    pub async fn cors_origins(&self) -> Result<Arc<Vec<WebOrigin>>, DirectoryError> {
-        if let Some(origins) = self.origins.get(&()).await {
-            return Ok(origins);
-        }
-        let clients = self.clients().await?;
-        let origins: Vec<_> = clients.into_iter().flat_map(|client| client.cors_origins).collect();
-        let origins = Arc::new(origins);
-        self.origins.insert((), origins.clone()).await;
-        Ok(origins)
+    pub async fn cors_origins(&self) -> Result<Arc<Vec<WebOrigin>>, Arc<DirectoryError>> {
+        let look = async {
+            let clients = self.clients().await?;
+            Ok(Arc::new(clients.into_iter().flat_map(|client| client.cors_origins).collect()))
+        };
+        self.origins.try_get_with((), look).await
     }
 }
 

@@ -1,7 +1,8 @@
 //! Password hashes, made and checked in a pool that cannot starve the rest.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use argon2::password_hash::PasswordHasher as _;
 use argon2::password_hash::phc::Output;
@@ -15,27 +16,33 @@ use crate::clock;
 const MEMORY: u32 = 19_456;
 /// Passes over it.
 const PASSES: u32 = 2;
-/// Hashes that may wait for their turn; more are refused at once.
+/// Hashes that may be there at a time, computed or waiting; more are refused at once.
 const WAITING: usize = 64;
-/// How long one waits for its turn: less than a request may take, so that whoever is refused hears
-/// so, and the attempt is not counted.
+/// Nor does one wait that would come to its turn later than this, going by how long hashes take of
+/// late: half of [`TURN_IN`], because the machine may have more to do by then.
+const EXPECTED_IN: Duration = Duration::from_millis(500);
+/// How long one waits for its turn when that was wrong: less than a request may take, so that
+/// whoever is refused hears so, and the attempt is not counted.
 const TURN_IN: Duration = Duration::from_secs(1);
 /// Memory that is asked for at once, KiB, though a hash touches [`MEMORY`] of it: glibc gives what
 /// is larger than 32 MiB back to the system when it is freed, and keeps what is smaller, once for
 /// each thread that ever computed a hash.
 const ASKED_FOR: usize = 33 << 10;
 
-/// The pool. At most one hash per processor is computed at a time.
+/// The pool. At most one hash per processor is computed at a time; whoever would wait long for a
+/// turn is refused at once, and not after having waited.
 #[derive(Clone)]
 pub struct PasswordPool {
+    processors: usize,
     running: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
+    pace: Arc<Pace>,
     memory: Arc<Memory>,
     /// The hash of a random password: checked when there is no user, so that both take the same.
     nobody: Arc<str>,
 }
 
-/// Too many hashes wait for their turn, or too long.
+/// Too many hashes wait for their turn, or one did for too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overloaded;
 
@@ -53,11 +60,15 @@ impl PasswordPool {
     #[must_use]
     pub fn new() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let began = Instant::now();
+        let nobody = hash(&clock::random::<16>()).into();
         Self {
+            processors,
             running: Arc::new(Semaphore::new(processors)),
             waiting: Arc::new(Semaphore::new(WAITING)),
+            pace: Arc::new(Pace::new(began.elapsed())),
             memory: Arc::default(),
-            nobody: hash(&clock::random::<16>()).into(),
+            nobody,
         }
     }
 
@@ -72,15 +83,21 @@ impl PasswordPool {
         hash: Option<&str>,
     ) -> Result<PasswordVerdict, Overloaded> {
         let waiting = self.waiting.clone().try_acquire_owned().map_err(|_| Overloaded)?;
+        let ahead = WAITING - 1 - self.waiting.available_permits();
+        if self.pace.turn_in(ahead, self.processors) > EXPECTED_IN {
+            return Err(Overloaded);
+        }
         let turn = tokio::time::timeout(TURN_IN, self.running.clone().acquire_owned()).await;
         let running = turn.map_err(|_| Overloaded)?.map_err(|_| Overloaded)?;
         let exists = hash.is_some();
         let hash = hash.map_or_else(|| self.nobody.clone(), Arc::from);
         let (memory, all) = (self.memory.clone(), self.waiting.clone());
+        let (pace, began) = (self.pace.clone(), Instant::now());
         let same = tokio::task::spawn_blocking(move || {
             let mut blocks = memory.take();
             let same = is_hash_of(&hash, password.as_bytes(), &mut blocks).unwrap_or(false);
             memory.put(blocks);
+            pace.saw(began.elapsed());
             drop((running, waiting));
             if all.available_permits() == WAITING {
                 memory.clear();
@@ -96,6 +113,34 @@ impl Default for PasswordPool {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// How long a hash takes of late, with everything else that the machine does: microseconds. Each one
+/// moves it an eighth of the way.
+struct Pace(AtomicU64);
+
+impl Pace {
+    fn new(took: Duration) -> Self {
+        Self(AtomicU64::new(micros(took)))
+    }
+
+    fn saw(&self, took: Duration) {
+        // One that is lost between two threads makes no difference.
+        let (pace, took) = (self.0.load(Ordering::Relaxed), micros(took));
+        self.0.store(pace - pace / 8 + took / 8, Ordering::Relaxed);
+    }
+
+    /// When the turn of a hash comes that has so many before it. At once, whatever the pace, while a
+    /// processor is free: so a pace that is wrong is soon mended.
+    fn turn_in(&self, ahead: usize, processors: usize) -> Duration {
+        let rounds = u64::try_from(ahead / processors).unwrap_or(u64::MAX);
+        Duration::from_micros(self.0.load(Ordering::Relaxed).saturating_mul(rounds))
+    }
+}
+
+fn micros(took: Duration) -> u64 {
+    // Longer ones are no different from this one: an hour.
+    u64::try_from(took.as_micros()).unwrap_or(u64::MAX).min(3_600_000_000)
 }
 
 /// Memory of hashes that were computed, kept while others are under way: at most one for each that
@@ -217,6 +262,39 @@ mod tests {
         assert_eq!(pool.verify(password("x"), None).await, Err(Overloaded));
         drop(all);
         assert_eq!(pool.verify(password("x"), None).await, Ok(PasswordVerdict::Wrong));
+    }
+
+    #[test]
+    fn a_pace_follows_what_hashes_take() {
+        let ms = Duration::from_millis;
+        let pace = Pace::new(ms(20));
+        assert_eq!(pace.turn_in(0, 2), Duration::ZERO);
+        assert_eq!(pace.turn_in(1, 2), Duration::ZERO);
+        assert_eq!(pace.turn_in(2, 2), ms(20));
+        assert_eq!(pace.turn_in(51, 2), ms(500));
+        pace.saw(ms(100));
+        assert_eq!(pace.turn_in(2, 2), ms(30));
+        (0..100).for_each(|_| pace.saw(ms(100)));
+        assert!(pace.turn_in(2, 2).abs_diff(ms(100)) < ms(1), "{:?}", pace.turn_in(2, 2));
+        pace.saw(Duration::MAX);
+        assert!(pace.turn_in(WAITING, 1) > EXPECTED_IN);
+        (0..400).for_each(|_| pace.saw(ms(20)));
+        assert!(pace.turn_in(2, 2).abs_diff(ms(20)) < ms(1), "{:?}", pace.turn_in(2, 2));
+    }
+
+    #[tokio::test]
+    async fn whoever_would_wait_too_long_is_refused_at_once() {
+        let pool = PasswordPool::new();
+        let permits = u32::try_from(pool.processors).unwrap();
+        pool.pace.0.store(micros(EXPECTED_IN) + 1, Ordering::Relaxed);
+        let before = pool.waiting.clone().acquire_many_owned(permits).await;
+        let began = Instant::now();
+        assert_eq!(pool.verify(password("x"), None).await, Err(Overloaded));
+        assert!(began.elapsed() < TURN_IN);
+        drop(before);
+        // A slow pace shuts nobody out of a pool in which nobody waits.
+        assert_eq!(pool.verify(password("x"), None).await, Ok(PasswordVerdict::Wrong));
+        assert!(pool.pace.0.load(Ordering::Relaxed) < micros(EXPECTED_IN));
     }
 
     #[tokio::test]

@@ -43,6 +43,9 @@ const BODY_IN: Duration = Duration::from_secs(10);
 /// How long an answer may take, once the request is here: less than the edge waits.
 const ANSWER_IN: Duration = Duration::from_secs(2);
 
+/// How long an answer waits for the list of the clients' browser origins, when it is not at hand.
+const ORIGINS_IN: Duration = Duration::from_millis(250);
+
 /// When a client whose authentication failed is told so, after its request has arrived: whether there
 /// is such a client, and how far its secret was looked at, takes less, and so is not seen.
 const UNAUTHORIZED_IN: Duration = Duration::from_millis(10);
@@ -358,7 +361,8 @@ async fn finish(
     let origin = origin.and_then(|origin| origin.to_str().ok());
     let registered = match rule {
         CorsRule::Registered if origin.is_some() => {
-            app.known.cors_origins().await.unwrap_or_default()
+            let known = tokio::time::timeout(ORIGINS_IN, app.known.cors_origins()).await;
+            known.ok().and_then(Result::ok).unwrap_or_default()
         }
         _ => Arc::default(),
     };
