@@ -16,7 +16,7 @@ pub struct Generations {
     /// has been seen: the answer has arrived then, and nobody needs to ask for it again.
     pub previous: Option<Sha256Digest>,
     /// When the current one replaced the previous one; in the future while the previous one is
-    /// held ([`Store::hold_refresh`]).
+    /// held ([`super::Store::hold_refresh`]).
     pub rotated_at: UnixTime,
 }
 

@@ -144,7 +144,7 @@ pub enum Redeemed {
         session: Sha256Digest,
     },
     /// It was redeemed before by this same client: everything of its grant is now revoked, as by
-    /// [`Store::revoke_grant`].
+    /// [`super::Store::revoke_grant`].
     Replayed,
     /// A record exists, but for another client, redirect URI or challenge. Nothing changed.
     Mismatched,
@@ -222,7 +222,8 @@ pub enum Rotated {
         /// Digest of the refresh token that is current.
         current: Sha256Digest,
     },
-    /// It had been used up: everything of the grant is now revoked, as by [`Store::revoke_grant`].
+    /// It had been used up: everything of the grant is now revoked, as by
+    /// [`super::Store::revoke_grant`].
     Reused,
     /// The asked-for scope is more than the grant's. Nothing changed.
     ScopeExceeded,
@@ -230,7 +231,7 @@ pub enum Rotated {
     /// begin until some have ended. Nothing changed.
     Crowded,
     /// No such live grant of this client. Nothing changed; but when it was this client's and is
-    /// revoked, that is finished, as by [`Store::finish_revocation`].
+    /// revoked, that is finished, as by [`super::Store::finish_revocation`].
     Missing,
 }
 
