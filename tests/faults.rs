@@ -278,6 +278,10 @@ fn an_origin_that_hangs_is_given_up_in_time() {
     });
 }
 
+/// Rows that a sign-in, a refresh and a wrong password leave.
+const WRITTEN: [&str; 7] =
+    ["session:", "session-grants:", "transaction:", "code:", "grant:", "jti:", "login-attempts:"];
+
 /// G4, and the key table of the origin's store: rows are where it says, each with an end, and
 /// nothing that is secret can be read from them, nor from any log.
 #[test]
@@ -329,7 +333,7 @@ fn rows_are_where_the_key_table_says_and_hold_no_secret() {
                 "cadence:code:{",
                 "cadence:grant:{",
                 "cadence:jti:{",
-                "cadence:attempts:",
+                "cadence:login-attempts:",
                 "cadence:status-lists:{",
                 "cadence:status-list:{",
             ]
@@ -349,9 +353,7 @@ fn rows_are_where_the_key_table_says_and_hold_no_secret() {
         dump.push_str(key);
         dump.push_str(&redis.command(read));
     }
-    for prefix in
-        ["session:", "session-grants:", "transaction:", "code:", "grant:", "jti:", "attempts:"]
-    {
+    for prefix in WRITTEN {
         let prefix = format!("cadence:{prefix}");
         assert!(keys.iter().any(|key| key.starts_with(&prefix)), "{prefix} is missing: {keys:?}");
     }

@@ -10,7 +10,7 @@ use crate::forge;
 use crate::http::{Answer, Request};
 use crate::oauth::WEB;
 use crate::pair::Pair;
-use crate::server::{Server, unique};
+use crate::server::{Server, unique, until};
 use crate::wire;
 
 const PASSWORD: &str = "a-passphrase-for-tests";
@@ -248,6 +248,28 @@ fn of_a_hundred_guesses_at_two_origins_ten_are_looked_at() {
     for urls in pair.doors() {
         of_a_hundred_guesses_ten_are_looked_at(&pair.server, &urls);
     }
+}
+
+/// F2, F4: logins that Redis counts when nobody waits for it any more shut their user out no longer than
+/// one that is under way.
+#[test]
+fn an_outage_shuts_nobody_out() {
+    let server = Server::start_origin();
+    let _log = server.log_on_failure();
+    let name = server.new_user("cut-off");
+    let login = || grant(&server.url, &name, PASSWORD);
+    login().send().expect(200);
+    let redis = server.redis.as_ref().unwrap();
+    // More than a user has from one network; few of those that come at once are sent to Redis.
+    for _ in 0..4 {
+        redis.signal("STOP");
+        let answers = wire::at_once(&(0..30).map(|_| login()).collect::<Vec<_>>());
+        redis.signal("CONT");
+        let count = count(&answers);
+        assert!(count.keys().all(|status| matches!(status, 429 | 503)), "{count:?}");
+        until("Redis is back", || server.get("/readyz").send().status == 200);
+    }
+    until("the user is let in", || login().send().status == 200);
 }
 
 scenarios! { everywhere:

@@ -13,9 +13,10 @@ use shared::time::UnixTime;
 use shared::token_request::Password;
 
 use crate::app::{App, Unavailable};
+use crate::clock;
 use crate::directory::{UserRecord, canonical_username};
 use crate::password::PasswordVerdict;
-use crate::store::Attempt;
+use crate::store::{Attempt, AttemptId, Store};
 
 /// What became of an attempt to log in.
 #[derive(Debug)]
@@ -31,11 +32,15 @@ pub enum Login {
     },
 }
 
+/// How long an attempt is counted of which nothing is heard, seconds: longer than a request may take.
+const UNDER_WAY_IN: u64 = 5;
+
 /// Checks a username and password. Both the login form and the password grant come here, so both
 /// share the counters: of the user at this address, of the user, and of the address (the user's
 /// alone, where the address is not known). Each is counted in one step before the password is looked
 /// at, so that of many guesses at once no more than the limit get there. Only passwords that were
-/// looked at and wrong stay counted: many people may share one address.
+/// looked at and wrong stay counted, and nobody hears that one was wrong before it is: many people may
+/// share one address. An attempt that an outage cut off ends by itself, after `UNDER_WAY_IN`.
 ///
 /// A user is counted by canonical name, which is one user's alone: the directory is not asked, so
 /// that nobody hears from a refusal, or from how long it takes, whether there is such a user.
@@ -64,34 +69,87 @@ async fn log_in(
     address: Option<IpAddr>,
     now: UnixTime,
 ) -> Result<Login, Unavailable> {
-    let counters = counters(username, address);
-    for (at, (key, limit)) in counters.iter().enumerate() {
-        match app.store.count_attempt(key, *limit, LOGIN_WINDOW_IN, now).await {
-            Ok(Attempt::Allowed) => {}
-            Ok(Attempt::Refused { retry_in }) => {
-                give_back(app, &counters[..at]).await?;
-                return Ok(Login::Throttled { retry_in });
-            }
-            Err(error) => {
-                give_back(app, &counters[..at]).await?;
-                return Err(error.into());
-            }
-        }
+    let counters = Counters::of(app, username, address);
+    if let Some(retry_in) = counters.count(now).await? {
+        return Ok(Login::Throttled { retry_in });
     }
     match check(app, username, password).await {
         Ok(Some(user)) => {
-            // Somebody here knows the password: what was typed wrong before was typed by them.
-            if let Some(((here, _), elsewhere)) = counters.split_first() {
-                app.store.forget_attempts(here).await?;
-                give_back(app, elsewhere).await?;
-            }
+            counters.forget().await?;
             Ok(Login::Right(Box::new(user)))
         }
-        Ok(None) => Ok(Login::Wrong),
+        Ok(None) => {
+            counters.keep(now).await?;
+            Ok(Login::Wrong)
+        }
         Err(unavailable) => {
-            give_back(app, &counters).await?;
+            counters.give_back(counters.keys.len()).await?;
             Err(unavailable)
         }
+    }
+}
+
+/// What an attempt counts for, the narrowest first, each with its limit.
+struct Counters<'a> {
+    store: &'a dyn Store,
+    attempt: AttemptId,
+    keys: Vec<(Sha256Digest, u32)>,
+}
+
+impl<'a> Counters<'a> {
+    fn of(app: &'a App, username: &str, address: Option<IpAddr>) -> Self {
+        let keys = counters(username, address);
+        Self { store: &*app.store, attempt: AttemptId(clock::random()), keys }
+    }
+
+    /// Counts the attempt as one that is under way; or returns how many seconds to wait, and counts
+    /// nothing.
+    async fn count(&self, now: UnixTime) -> Result<Option<u64>, Unavailable> {
+        let ends_at = now.plus(UNDER_WAY_IN);
+        for (at, (key, limit)) in self.keys.iter().enumerate() {
+            match self.store.count_attempt(key, &self.attempt, *limit, ends_at, now).await {
+                Ok(Attempt::Allowed) => {}
+                Ok(Attempt::Refused { retry_in }) => {
+                    self.give_back(at).await?;
+                    // Should the clock have gone back, nobody waits longer than a window.
+                    return Ok(Some(retry_in.min(LOGIN_WINDOW_IN)));
+                }
+                Err(error) => {
+                    // Whether this one was counted is not known.
+                    self.give_back(at + 1).await?;
+                    return Err(error.into());
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Counts the attempt for the window: the password was wrong.
+    async fn keep(&self, now: UnixTime) -> Result<(), Unavailable> {
+        let ends_at = now.plus(LOGIN_WINDOW_IN);
+        for (key, _) in &self.keys {
+            self.store.keep_attempt(key, &self.attempt, ends_at, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the attempt back from the first counters.
+    async fn give_back(&self, count: usize) -> Result<(), Unavailable> {
+        for (key, _) in self.keys.iter().take(count) {
+            self.store.return_attempt(key, &self.attempt).await?;
+        }
+        Ok(())
+    }
+
+    /// Somebody here knows the password: what was typed wrong before was typed by them.
+    async fn forget(&self) -> Result<(), Unavailable> {
+        if let Some(((here, _), elsewhere)) = self.keys.split_first() {
+            self.store.forget_attempts(here).await?;
+            for (key, _) in elsewhere {
+                self.store.return_attempt(key, &self.attempt).await?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -119,11 +177,4 @@ async fn check(
     let hash = user.as_ref().map(|user| user.password_hash.as_str());
     let right = app.passwords.verify(password, hash).await? == PasswordVerdict::Right;
     Ok(user.filter(|user| right && user.disabled_at.is_none()))
-}
-
-async fn give_back(app: &App, counters: &[(Sha256Digest, u32)]) -> Result<(), Unavailable> {
-    for (key, _) in counters {
-        app.store.return_attempt(key).await?;
-    }
-    Ok(())
 }

@@ -21,7 +21,7 @@
 //! | `cadence:bff-owner:<digest>` | zset | digests of the sessions of a user, or under a login session, by their absolute ends | end of the last one |
 //! | `cadence:notices:{notices}` | zset | digests of the notices that clients are yet to be sent, by the second in which each is due | end of the last one |
 //! | `cadence:notice:{notices}:<digest>` | hash | `client_id`, `user_id`, `sid`, `attempt` (how often it was taken), `leased_until` (while somebody sends it), `expires_at` | to `expires_at` |
-//! | `cadence:attempts:<digest>` | hash | `count`, `expires_at` | the login window |
+//! | `cadence:login-attempts:<digest>` | zset | random ids of attempts, by when each is not counted any more | end of the last one |
 //!
 //! Every row also lives [`ROW_LEEWAY`] longer. `expires_at` is the absolute end;
 //! `idle_expires_at` is the end if nothing happens, and never later. A grant without a refresh
@@ -76,8 +76,8 @@ use self::generations::Ends;
 pub use self::generations::{Generations, Presented};
 pub use self::notices::{LogoutNotice, TakenNotice};
 pub use self::records::{
-    AccessName, AccessRow, Attempt, CodeRecord, CodeRedemption, GrantRecord, LateCode, NewGrant,
-    Once, Redeemed, RefreshRotation, Rotated, SessionRecord, StatusBlock, UserId,
+    AccessName, AccessRow, Attempt, AttemptId, CodeRecord, CodeRedemption, GrantRecord, LateCode,
+    NewGrant, Once, Redeemed, RefreshRotation, Rotated, SessionRecord, StatusBlock, UserId,
 };
 pub use self::sessions::{SessionGrant, UserSession};
 
@@ -232,18 +232,34 @@ pub trait Store: Send + Sync {
         now: UnixTime,
     ) -> Result<Option<GrantRecord>, StoreError>;
 
-    /// Counts one attempt under `key` unless `limit` is reached within the window of `window_in`
-    /// seconds that began with the first one.
+    /// Counts an attempt that is under way under `key`, until `expires_at`, unless `limit` of them are
+    /// counted. Whoever sees what comes of it says so ([`Store::keep_attempt`],
+    /// [`Store::return_attempt`]); else it ends by itself, so that an outage in between shuts nobody
+    /// out.
     async fn count_attempt(
         &self,
         key: &Sha256Digest,
+        attempt: &AttemptId,
         limit: u32,
-        window_in: u64,
+        expires_at: UnixTime,
         now: UnixTime,
     ) -> Result<Attempt, StoreError>;
 
-    /// Takes one counted attempt under `key` back: it was none.
-    async fn return_attempt(&self, key: &Sha256Digest) -> Result<(), StoreError>;
+    /// Counts an attempt under `key` until `expires_at`, whatever became of it before.
+    async fn keep_attempt(
+        &self,
+        key: &Sha256Digest,
+        attempt: &AttemptId,
+        expires_at: UnixTime,
+        now: UnixTime,
+    ) -> Result<(), StoreError>;
+
+    /// Takes a counted attempt under `key` back: it was none.
+    async fn return_attempt(
+        &self,
+        key: &Sha256Digest,
+        attempt: &AttemptId,
+    ) -> Result<(), StoreError>;
 
     /// Forgets the attempts under `key`.
     async fn forget_attempts(&self, key: &Sha256Digest) -> Result<(), StoreError>;

@@ -29,10 +29,10 @@ use shared::token::{GrantId, Jti};
 use tokio::task::JoinSet;
 
 use super::{
-    AccessName, AccessRow, Attempt, BffGrant, BffOpened, BffOwner, BffRenewal, BffSessionRecord,
-    BffVersion, CodeRecord, CodeRedemption, GrantRecord, LateCode, LogoutNotice, NewGrant, Once,
-    Redeemed, RefreshRotation, Rotated, SessionGrant, SessionRecord, StatusBlock, Store,
-    StoreError, TakenNotice, UserId, UserSession,
+    AccessName, AccessRow, Attempt, AttemptId, BffGrant, BffOpened, BffOwner, BffRenewal,
+    BffSessionRecord, BffVersion, CodeRecord, CodeRedemption, GrantRecord, LateCode, LogoutNotice,
+    NewGrant, Once, Redeemed, RefreshRotation, Rotated, SessionGrant, SessionRecord, StatusBlock,
+    Store, StoreError, TakenNotice, UserId, UserSession,
 };
 
 /// Runs a macro with the name of every function of the contract.
@@ -92,7 +92,8 @@ macro_rules! for_each_promise {
             finishing_a_revocation_revokes_nothing
             late_code_revokes_the_grant_that_it_began
             late_code_redeems_nothing
-            attempts_are_limited_within_their_window
+            attempts_are_limited_until_they_end
+            attempts_are_kept
             attempts_are_returned
             attempts_are_forgotten
             bff_session_is_found_until_it_is_idle

@@ -2,6 +2,7 @@
 //!
 //! Whatever decides and writes does both in one transaction of the only connection that writes.
 
+mod attempts;
 mod bff;
 mod columns;
 mod grants;
@@ -29,10 +30,10 @@ use self::columns::{
 use self::grants::{GrantRow, begin_grant, count_alive, put_access, revoke};
 use super::sqlite_file::{BEGIN_WRITE, SqliteFile};
 use super::{
-    AccessName, AccessRow, Attempt, BffGrant, BffOpened, BffOwner, BffRenewal, BffSessionRecord,
-    BffVersion, CodeRecord, CodeRedemption, Ends, GrantRecord, LateCode, LogoutNotice, NewGrant,
-    Once, Presented, ROW_LEEWAY, Redeemed, RefreshRotation, Rotated, SessionGrant, SessionRecord,
-    StatusBlock, Store, StoreError, TakenNotice, UserId, UserSession,
+    AccessName, AccessRow, Attempt, AttemptId, BffGrant, BffOpened, BffOwner, BffRenewal,
+    BffSessionRecord, BffVersion, CodeRecord, CodeRedemption, Ends, GrantRecord, LateCode,
+    LogoutNotice, NewGrant, Once, Presented, ROW_LEEWAY, Redeemed, RefreshRotation, Rotated,
+    SessionGrant, SessionRecord, StatusBlock, Store, StoreError, TakenNotice, UserId, UserSession,
 };
 use crate::schema::Schema;
 
@@ -85,8 +86,8 @@ impl Embedded {
              (SELECT digest FROM sessions WHERE idle_expires_at < ? LIMIT ?)",
             "DELETE FROM transactions WHERE digest IN \
              (SELECT digest FROM transactions WHERE expires_at < ? LIMIT ?)",
-            "DELETE FROM attempts WHERE digest IN \
-             (SELECT digest FROM attempts WHERE expires_at < ? LIMIT ?)",
+            "DELETE FROM attempts WHERE (digest, attempt) IN \
+             (SELECT digest, attempt FROM attempts WHERE expires_at < ? LIMIT ?)",
             "DELETE FROM status_lists WHERE list IN \
              (SELECT list FROM status_lists WHERE expires_at < ? LIMIT ?)",
             "DELETE FROM bff_sessions WHERE digest IN \
@@ -500,50 +501,44 @@ impl Store for Embedded {
     async fn count_attempt(
         &self,
         key: &Sha256Digest,
+        attempt: &AttemptId,
         limit: u32,
-        window_in: u64,
+        expires_at: UnixTime,
         now: UnixTime,
     ) -> Result<Attempt, StoreError> {
         let mut transaction = self.begin().await?;
-        let row = sqlx::query("SELECT count, expires_at FROM attempts WHERE digest = ?")
-            .bind(bytes(key))
-            .fetch_optional(&mut *transaction)
-            .await?;
-        let counted: Option<(u32, UnixTime)> = match &row {
-            Some(row) => Some((row.try_get("count")?, read_time(row, "expires_at")?)),
-            None => None,
-        };
-        let in_window = counted.filter(|(_, ends_at)| *ends_at > now);
-        let (count, ends_at) = in_window.unwrap_or((0, now.plus(window_in)));
-        if count >= limit {
-            // Should the clock have gone back, nobody waits longer than a window.
-            let retry_in = ends_at.since(now).min(window_in).max(1);
-            return Ok(Attempt::Refused { retry_in });
-        }
-        sqlx::query("INSERT OR REPLACE INTO attempts (digest, count, expires_at) VALUES (?, ?, ?)")
-            .bind(bytes(key))
-            .bind(count + 1)
-            .bind(seconds(ends_at)?)
-            .execute(&mut *transaction)
-            .await?;
+        let counted =
+            attempts::count(&mut transaction, key, attempt, limit, expires_at, now).await?;
         transaction.commit().await?;
-        Ok(Attempt::Allowed)
+        Ok(counted)
     }
 
-    async fn return_attempt(&self, key: &Sha256Digest) -> Result<(), StoreError> {
-        sqlx::query("UPDATE attempts SET count = count - 1 WHERE digest = ? AND count > 0")
-            .bind(bytes(key))
-            .execute(&self.file.writer)
-            .await?;
-        Ok(())
+    async fn keep_attempt(
+        &self,
+        key: &Sha256Digest,
+        attempt: &AttemptId,
+        expires_at: UnixTime,
+        _now: UnixTime,
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        attempts::keep(&mut transaction, key, attempt, expires_at).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn return_attempt(
+        &self,
+        key: &Sha256Digest,
+        attempt: &AttemptId,
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        attempts::give_back(&mut transaction, key, attempt).await?;
+        Ok(transaction.commit().await?)
     }
 
     async fn forget_attempts(&self, key: &Sha256Digest) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM attempts WHERE digest = ?")
-            .bind(bytes(key))
-            .execute(&self.file.writer)
-            .await?;
-        Ok(())
+        let mut transaction = self.begin().await?;
+        attempts::forget(&mut transaction, key).await?;
+        Ok(transaction.commit().await?)
     }
 
     async fn put_bff_session(

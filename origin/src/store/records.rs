@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use shared::client::ClientId;
 use shared::scope::Scope;
-use shared::secret::Sha256Digest;
+use shared::secret::{Sha256Digest, base64url};
 use shared::status_list::{StatusIndex, StatusListId};
 use shared::time::UnixTime;
 use shared::token::{GrantId, Jti};
@@ -253,6 +253,18 @@ pub enum Once {
     Again,
 }
 
+/// Names one login attempt: 16 random bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AttemptId(pub [u8; 16]);
+
+impl AttemptId {
+    /// Returns the id as 22 characters.
+    #[must_use]
+    pub fn to_base64url(&self) -> String {
+        base64url(&self.0)
+    }
+}
+
 /// Whether one more login attempt may go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attempt {
@@ -260,7 +272,7 @@ pub enum Attempt {
     Allowed,
     /// The limit is reached; nothing was counted.
     Refused {
-        /// Seconds until the window ends, at least 1.
+        /// Seconds until the first of those that are counted ends, at least 1.
         retry_in: u64,
     },
 }

@@ -32,10 +32,10 @@ use shared::time::UnixTime;
 use shared::token::{GrantId, Jti};
 
 use super::{
-    AccessName, AccessRow, Attempt, BffGrant, BffOpened, BffOwner, BffRenewal, BffSessionRecord,
-    BffVersion, CodeRecord, CodeRedemption, GrantRecord, LateCode, LogoutNotice, NewGrant, Once,
-    ROW_LEEWAY, Redeemed, RefreshRotation, Rotated, SessionGrant, SessionRecord, StatusBlock,
-    Store, StoreError, TakenNotice, UserId, UserSession,
+    AccessName, AccessRow, Attempt, AttemptId, BffGrant, BffOpened, BffOwner, BffRenewal,
+    BffSessionRecord, BffVersion, CodeRecord, CodeRedemption, GrantRecord, LateCode, LogoutNotice,
+    NewGrant, Once, ROW_LEEWAY, Redeemed, RefreshRotation, Rotated, SessionGrant, SessionRecord,
+    StatusBlock, Store, StoreError, TakenNotice, UserId, UserSession,
 };
 use crate::config::RedisSettings;
 
@@ -47,8 +47,8 @@ use self::keys::{
 };
 use self::reply::{Reply, failed, read_client_id, unreadable};
 use self::script::{
-    ADVANCE_BFF_SESSION, COUNT_ATTEMPT, FINISH_REVOCATION, HOLD_REFRESH, RENEW_BFF_SESSION,
-    RETURN_ATTEMPT, REVOKE_ACCESS, REVOKE_GRANT, Script, TAKE_SESSION, YIELD_BFF_RENEWAL,
+    ADVANCE_BFF_SESSION, COUNT_ATTEMPT, FINISH_REVOCATION, HOLD_REFRESH, KEEP_ATTEMPT,
+    RENEW_BFF_SESSION, REVOKE_ACCESS, REVOKE_GRANT, Script, TAKE_SESSION, YIELD_BFF_RENEWAL,
 };
 use self::servers::{Servers, key_of};
 use self::statuses::set_statuses;
@@ -342,20 +342,40 @@ impl Store for Redis {
     async fn count_attempt(
         &self,
         key: &Sha256Digest,
+        attempt: &AttemptId,
         limit: u32,
-        window_in: u64,
+        expires_at: UnixTime,
         now: UnixTime,
     ) -> Result<Attempt, StoreError> {
         let retry_in: u64 = self
             .run(&COUNT_ATTEMPT, &[&attempts_key(key)], |command| {
-                command.arg(now.as_secs()).arg(limit).arg(window_in).arg(ROW_LEEWAY);
+                command.arg(now.as_secs()).arg(limit).arg(attempt.to_base64url());
+                command.arg(expires_at.as_secs()).arg(ROW_LEEWAY);
             })
             .await?;
         Ok(if retry_in == 0 { Attempt::Allowed } else { Attempt::Refused { retry_in } })
     }
 
-    async fn return_attempt(&self, key: &Sha256Digest) -> Result<(), StoreError> {
-        self.run(&RETURN_ATTEMPT, &[&attempts_key(key)], |_| ()).await
+    async fn keep_attempt(
+        &self,
+        key: &Sha256Digest,
+        attempt: &AttemptId,
+        expires_at: UnixTime,
+        now: UnixTime,
+    ) -> Result<(), StoreError> {
+        self.run(&KEEP_ATTEMPT, &[&attempts_key(key)], |command| {
+            command.arg(now.as_secs()).arg(attempt.to_base64url());
+            command.arg(expires_at.as_secs()).arg(ROW_LEEWAY);
+        })
+        .await
+    }
+
+    async fn return_attempt(
+        &self,
+        key: &Sha256Digest,
+        attempt: &AttemptId,
+    ) -> Result<(), StoreError> {
+        self.ask(redis::cmd("ZREM").arg(attempts_key(key)).arg(attempt.to_base64url())).await
     }
 
     async fn forget_attempts(&self, key: &Sha256Digest) -> Result<(), StoreError> {

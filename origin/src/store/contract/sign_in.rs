@@ -181,46 +181,74 @@ pub async fn code_of_a_revoked_grant_is_missing(store: &AnyStore) {
     assert_eq!(redeemed, Redeemed::Missing);
 }
 
-pub async fn attempts_are_limited_within_their_window(store: &AnyStore) {
+fn attempt(number: u8) -> AttemptId {
+    AttemptId([number; 16])
+}
+
+pub async fn attempts_are_limited_until_they_end(store: &AnyStore) {
     let key = secret(&format!("attempts {}", unique()));
-    let attempt = async |now| store.count_attempt(&key, 3, 900, now).await.unwrap();
-    for later in [0, 10, 20] {
-        assert_eq!(attempt(NOW.plus(later)).await, Attempt::Allowed);
+    let count = async |number, lasts, now: UnixTime| {
+        store.count_attempt(&key, &attempt(number), 3, now.plus(lasts), now).await.unwrap()
+    };
+    for (number, later) in [(1, 0), (2, 10), (3, 20)] {
+        assert_eq!(count(number, 900, NOW.plus(later)).await, Attempt::Allowed);
     }
-    // The window began with the first attempt, and refused ones do not move it.
-    assert_eq!(attempt(NOW.plus(20)).await, Attempt::Refused { retry_in: 880 });
-    assert_eq!(attempt(NOW.plus(899)).await, Attempt::Refused { retry_in: 1 });
-    for _ in 0..3 {
-        assert_eq!(attempt(NOW.plus(900)).await, Attempt::Allowed);
-    }
-    assert_eq!(attempt(NOW.plus(900)).await, Attempt::Refused { retry_in: 900 });
-    assert_eq!(attempt(NOW).await, Attempt::Refused { retry_in: 900 }, "the clock went back");
+    // Each by itself, and refused ones move none.
+    assert_eq!(count(4, 900, NOW.plus(20)).await, Attempt::Refused { retry_in: 880 });
+    assert_eq!(count(4, 900, NOW.plus(899)).await, Attempt::Refused { retry_in: 1 });
+    assert_eq!(count(4, 5, NOW.plus(900)).await, Attempt::Allowed);
+    assert_eq!(count(5, 900, NOW.plus(900)).await, Attempt::Refused { retry_in: 5 });
+    // Nothing was heard of the fourth.
+    assert_eq!(count(5, 900, NOW.plus(905)).await, Attempt::Allowed);
+    assert_eq!(count(6, 900, NOW.plus(905)).await, Attempt::Refused { retry_in: 5 });
+    let refused = count(6, 900, NOW.minus(1_000)).await;
+    assert!(matches!(refused, Attempt::Refused { .. }), "the clock went back: {refused:?}");
     let other = secret(&format!("attempts {}", unique()));
-    let allowed = store.count_attempt(&other, 3, 900, NOW).await.unwrap();
+    let none = store.count_attempt(&other, &attempt(1), 0, NOW.plus(900), NOW).await.unwrap();
+    assert_eq!(none, Attempt::Refused { retry_in: 1 });
+    let allowed = store.count_attempt(&other, &attempt(1), 1, NOW.plus(900), NOW).await.unwrap();
     assert_eq!(allowed, Attempt::Allowed);
-    let none = secret(&format!("attempts {}", unique()));
-    let refused = store.count_attempt(&none, 0, 900, NOW).await.unwrap();
-    assert_eq!(refused, Attempt::Refused { retry_in: 900 });
+}
+
+pub async fn attempts_are_kept(store: &AnyStore) {
+    let key = secret(&format!("attempts {}", unique()));
+    let count = async |number, now: UnixTime| {
+        store.count_attempt(&key, &attempt(number), 2, now.plus(5), now).await.unwrap()
+    };
+    assert_eq!(count(1, NOW).await, Attempt::Allowed);
+    store.keep_attempt(&key, &attempt(1), NOW.plus(900), NOW).await.unwrap();
+    // One that is not counted any more counts again.
+    store.keep_attempt(&key, &attempt(2), NOW.plus(901), NOW.plus(6)).await.unwrap();
+    assert_eq!(count(3, NOW.plus(6)).await, Attempt::Refused { retry_in: 894 });
+    assert_eq!(count(3, NOW.plus(899)).await, Attempt::Refused { retry_in: 1 });
+    assert_eq!(count(3, NOW.plus(900)).await, Attempt::Allowed);
 }
 
 pub async fn attempts_are_returned(store: &AnyStore) {
     let key = secret(&format!("attempts {}", unique()));
-    store.return_attempt(&key).await.unwrap();
-    let attempt = async || store.count_attempt(&key, 2, 900, NOW).await.unwrap();
-    assert_eq!(attempt().await, Attempt::Allowed);
-    assert_eq!(attempt().await, Attempt::Allowed);
-    store.return_attempt(&key).await.unwrap();
-    assert_eq!(attempt().await, Attempt::Allowed, "one came back");
-    assert!(matches!(attempt().await, Attempt::Refused { .. }), "and only one");
+    let give_back = async |number| store.return_attempt(&key, &attempt(number)).await.unwrap();
+    let count = async |number| {
+        store.count_attempt(&key, &attempt(number), 2, NOW.plus(900), NOW).await.unwrap()
+    };
+    give_back(1).await;
+    assert_eq!(count(1).await, Attempt::Allowed);
+    assert_eq!(count(2).await, Attempt::Allowed);
+    give_back(1).await;
+    give_back(1).await;
+    give_back(3).await;
+    assert_eq!(count(3).await, Attempt::Allowed, "one came back");
+    assert!(matches!(count(4).await, Attempt::Refused { .. }), "and only one");
 }
 
 pub async fn attempts_are_forgotten(store: &AnyStore) {
     let key = secret(&format!("attempts {}", unique()));
-    let attempt = async || store.count_attempt(&key, 1, 900, NOW).await.unwrap();
-    assert_eq!(attempt().await, Attempt::Allowed);
-    assert!(matches!(attempt().await, Attempt::Refused { .. }));
+    let count = async |number| {
+        store.count_attempt(&key, &attempt(number), 1, NOW.plus(900), NOW).await.unwrap()
+    };
+    assert_eq!(count(1).await, Attempt::Allowed);
+    assert!(matches!(count(2).await, Attempt::Refused { .. }));
     store.forget_attempts(&key).await.unwrap();
-    assert_eq!(attempt().await, Attempt::Allowed);
+    assert_eq!(count(2).await, Attempt::Allowed);
     store.forget_attempts(&secret("attempts that never were")).await.unwrap();
 }
 

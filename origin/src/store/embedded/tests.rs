@@ -65,7 +65,8 @@ async fn sweeping_deletes_what_has_ended_and_nothing_else() {
     }
     let other = Party::new(&any).await;
     store.put_code(&other.code(), NOW).await.unwrap();
-    store.count_attempt(&party.token(1), 1, 900, NOW).await.unwrap();
+    let attempt = AttemptId([7; 16]);
+    store.count_attempt(&party.token(1), &attempt, 1, NOW.plus(900), NOW).await.unwrap();
     store.spend_transaction(&party.token(1), NOW.plus(600), NOW).await.unwrap();
     let counts = async || {
         let mut counts = Vec::new();

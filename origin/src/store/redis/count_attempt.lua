@@ -1,18 +1,18 @@
--- Counts an attempt and returns 0, or the seconds to wait when the limit is reached.
+-- Counts an attempt that is under way and returns 0; or, when the limit is reached, the seconds until
+-- the first one that is counted ends.
 --
 -- KEYS  1 the attempts
--- ARGV  1 now · 2 limit · 3 seconds that the window lasts · 4 seconds that a row outlives its end
+-- ARGV  1 now · 2 limit · 3 the attempt · 4 when it ends, if nothing is heard of it · 5 seconds that a
+--       row outlives its end
 
-local now, limit, window = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-
-local count, ends_at = unpack(redis.call('HMGET', KEYS[1], 'count', 'expires_at'))
-count, ends_at = tonumber(count or 0), tonumber(ends_at or 0)
-if ends_at <= now then
-  count, ends_at = 0, now + window
+local now = tonumber(ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+local counted = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
+if #counted / 2 >= tonumber(ARGV[2]) then
+  return math.max(1, tonumber(counted[2] or now) - now)
 end
--- Should the clock have gone back, nobody waits longer than a window.
-if count >= limit then return math.max(1, math.min(ends_at - now, window)) end
 
-redis.call('HSET', KEYS[1], 'count', count + 1, 'expires_at', ends_at)
-redis.call('EXPIRE', KEYS[1], ends_at - now + ARGV[4])
+redis.call('ZADD', KEYS[1], ARGV[4], ARGV[3])
+local last = math.max(tonumber(counted[#counted] or now), tonumber(ARGV[4]))
+redis.call('EXPIRE', KEYS[1], last - now + ARGV[5])
 return 0

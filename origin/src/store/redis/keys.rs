@@ -53,7 +53,7 @@ pub(super) fn access_key(jti: &Jti) -> String {
 }
 
 pub(super) fn attempts_key(key: &Sha256Digest) -> String {
-    format!("cadence:attempts:{}", key.to_base64url())
+    format!("cadence:login-attempts:{}", key.to_base64url())
 }
 
 /// Seconds that a row with this end is kept; a row that has ended is kept for the leeway.

@@ -162,7 +162,7 @@ async fn no_row_tells_a_secret_and_every_row_ends() {
             "code",
             "grant",
             "jti",
-            "attempts",
+            "login-attempts",
             "status-lists",
             "status-list",
         ];
@@ -257,7 +257,8 @@ async fn an_intent_is_one_round_trip() {
             })
             .await,
             count(raw, async {
-                store.count_attempt(&token, 10, 900, NOW).await.unwrap();
+                let attempt = AttemptId([7; 16]);
+                store.count_attempt(&token, &attempt, 10, NOW.plus(5), NOW).await.unwrap();
             })
             .await,
             count(raw, async {
