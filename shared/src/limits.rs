@@ -113,8 +113,8 @@ pub const SIGNED_REQUEST_EXPIRES_IN: u64 = 30;
 pub const LOGIN_ATTEMPTS_PER_USER_AND_ADDRESS: u32 = 10;
 
 /// Failed logins for one user from all addresses together within [`LOGIN_WINDOW_IN`]: five networks
-/// that guess lock a user out, for the rest of the window at most (NIST SP 800-63B §5.2.2 allows 100
-/// in a row).
+/// that guess lock a user out, until the first of their guesses is as old as that (NIST SP 800-63B
+/// §5.2.2 allows 100 in a row).
 pub const LOGIN_ATTEMPTS_PER_USER: u32 = 50;
 
 /// Failed logins from one address (IPv6: one /64) within [`LOGIN_WINDOW_IN`].
@@ -123,8 +123,8 @@ pub const LOGIN_ATTEMPTS_PER_ADDRESS: u32 = 100;
 /// Failed authentications of one client from one network within [`LOGIN_WINDOW_IN`], in one process.
 pub const CLIENT_FAILURES: u32 = 100;
 
-/// The window in which login attempts are counted, seconds (15 minutes: the longest lock-out
-/// that somebody else's guessing can cause).
+/// How long a failed login is counted, seconds (15 minutes: the longest lock-out that somebody else's
+/// guessing can cause, once it has ended).
 pub const LOGIN_WINDOW_IN: u64 = 900;
 
 /// Longest request line that is read: the platform of the edge refuses more than 16 KB.
