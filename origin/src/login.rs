@@ -114,11 +114,8 @@ impl<'a> Counters<'a> {
                     // Should the clock have gone back, nobody waits longer than a window.
                     return Ok(Some(retry_in.min(LOGIN_WINDOW_IN)));
                 }
-                Err(error) => {
-                    // Whether this one was counted is not known.
-                    self.give_back(at + 1).await?;
-                    return Err(error.into());
-                }
+                // What was counted ends by itself: nobody waits for a store that does not answer.
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(None)
