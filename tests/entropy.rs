@@ -15,6 +15,14 @@ const CODES: usize = 10_000;
 const TOKENS: usize = 10_000;
 const HANDS: usize = 4;
 
+/// Collects what several threads make beside each other.
+fn by_all_hands<T: Send>(hand: impl Fn() -> Vec<T> + Sync) -> Vec<T> {
+    std::thread::scope(|scope| {
+        let hands: Vec<_> = (0..HANDS).map(|_| scope.spawn(&hand)).collect();
+        hands.into_iter().flat_map(|hand| hand.join().unwrap()).collect()
+    })
+}
+
 /// Gets codes for somebody who is signed in, over a few connections that stay open.
 fn codes(server: &Server) -> Vec<String> {
     let cookies = server.alice().cookies().to_vec();
@@ -34,10 +42,7 @@ fn codes(server: &Server) -> Vec<String> {
         }
         codes
     };
-    std::thread::scope(|scope| {
-        let hands: Vec<_> = (0..HANDS).map(|_| scope.spawn(hand)).collect();
-        hands.into_iter().flat_map(|hand| hand.join().unwrap()).collect()
-    })
+    by_all_hands(hand)
 }
 
 /// Asserts that values below `kinds` are as likely as each other: Pearson's chi-square, as the
@@ -123,10 +128,7 @@ fn tokens(server: &Server) -> Vec<Tokens> {
         }
         all
     };
-    std::thread::scope(|scope| {
-        let hands: Vec<_> = (0..HANDS).map(|_| scope.spawn(hand)).collect();
-        hands.into_iter().flat_map(|hand| hand.join().unwrap()).collect()
-    })
+    by_all_hands(hand)
 }
 
 /// RT19, JW21: 16 secret bytes in each refresh token, as even as a code's; no two access tokens have

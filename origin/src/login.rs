@@ -83,7 +83,7 @@ async fn log_in(
             Ok(Login::Wrong)
         }
         Err(unavailable) => {
-            counters.give_back(counters.keys.len()).await?;
+            counters.give_back(&counters.keys).await?;
             Err(unavailable)
         }
     }
@@ -110,7 +110,7 @@ impl<'a> Counters<'a> {
             match self.store.count_attempt(key, &self.attempt, *limit, ends_at, now).await {
                 Ok(Attempt::Allowed) => {}
                 Ok(Attempt::Refused { retry_in }) => {
-                    self.give_back(at).await?;
+                    self.give_back(&self.keys[..at]).await?;
                     // Should the clock have gone back, nobody waits longer than a window.
                     return Ok(Some(retry_in.min(LOGIN_WINDOW_IN)));
                 }
@@ -130,9 +130,9 @@ impl<'a> Counters<'a> {
         Ok(())
     }
 
-    /// Takes the attempt back from the first counters.
-    async fn give_back(&self, count: usize) -> Result<(), Unavailable> {
-        for (key, _) in self.keys.iter().take(count) {
+    /// Takes the attempt back from some of the counters.
+    async fn give_back(&self, keys: &[(Sha256Digest, u32)]) -> Result<(), Unavailable> {
+        for (key, _) in keys {
             self.store.return_attempt(key, &self.attempt).await?;
         }
         Ok(())
@@ -142,9 +142,7 @@ impl<'a> Counters<'a> {
     async fn forget(&self) -> Result<(), Unavailable> {
         if let Some(((here, _), elsewhere)) = self.keys.split_first() {
             self.store.forget_attempts(here).await?;
-            for (key, _) in elsewhere {
-                self.store.return_attempt(key, &self.attempt).await?;
-            }
+            self.give_back(elsewhere).await?;
         }
         Ok(())
     }

@@ -520,9 +520,7 @@ impl Store for Embedded {
         expires_at: UnixTime,
         _now: UnixTime,
     ) -> Result<(), StoreError> {
-        let mut transaction = self.begin().await?;
-        attempts::keep(&mut transaction, key, attempt, expires_at).await?;
-        Ok(transaction.commit().await?)
+        attempts::keep(&mut *self.file.writer.acquire().await?, key, attempt, expires_at).await
     }
 
     async fn return_attempt(
@@ -530,15 +528,11 @@ impl Store for Embedded {
         key: &Sha256Digest,
         attempt: &AttemptId,
     ) -> Result<(), StoreError> {
-        let mut transaction = self.begin().await?;
-        attempts::give_back(&mut transaction, key, attempt).await?;
-        Ok(transaction.commit().await?)
+        attempts::give_back(&mut *self.file.writer.acquire().await?, key, attempt).await
     }
 
     async fn forget_attempts(&self, key: &Sha256Digest) -> Result<(), StoreError> {
-        let mut transaction = self.begin().await?;
-        attempts::forget(&mut transaction, key).await?;
-        Ok(transaction.commit().await?)
+        attempts::forget(&mut *self.file.writer.acquire().await?, key).await
     }
 
     async fn put_bff_session(
