@@ -22,6 +22,9 @@ const WAITING: usize = 64;
 /// Nor does one wait that would come to its turn later than this, going by how long hashes take of
 /// late: half of [`TURN_IN`], because the machine may have more to do by then.
 const EXPECTED_IN: Duration = Duration::from_millis(500);
+/// Behind so few for each processor one waits, whatever is expected: where hashes are slow because
+/// the machine does other things, too, a handful of logins is no crowd.
+const FEW: usize = 4;
 /// How long one waits for its turn when that was wrong: less than a request may take, so that
 /// whoever is refused hears so, and the attempt is not counted.
 const TURN_IN: Duration = Duration::from_secs(1);
@@ -87,7 +90,8 @@ impl PasswordPool {
     ) -> Result<PasswordVerdict, Overloaded> {
         let waiting = self.waiting.clone().try_acquire_owned().map_err(|_| Overloaded)?;
         let ahead = WAITING - 1 - self.waiting.available_permits();
-        if self.pace.turn_in(ahead, self.processors) > EXPECTED_IN {
+        let is_crowded = ahead >= FEW * self.processors;
+        if is_crowded && self.pace.turn_in(ahead, self.processors) > EXPECTED_IN {
             return Err(Overloaded);
         }
         let turn = tokio::time::timeout(TURN_IN, self.running.clone().acquire_owned()).await;
@@ -176,8 +180,7 @@ impl Pace {
         self.0.store(pace - pace / 8 + took / 8, Ordering::Relaxed);
     }
 
-    /// When the turn of a hash comes that has so many before it. At once, whatever the pace, while a
-    /// processor is free: so a pace that is wrong is soon mended.
+    /// When the turn of a hash comes that has so many before it: at once while a processor is free.
     fn turn_in(&self, ahead: usize, processors: usize) -> Duration {
         let rounds = u64::try_from(ahead / processors).unwrap_or(u64::MAX);
         Duration::from_micros(self.0.load(Ordering::Relaxed).saturating_mul(rounds))
@@ -351,16 +354,19 @@ mod tests {
     #[tokio::test]
     async fn whoever_would_wait_too_long_is_refused_at_once() {
         let pool = PasswordPool::new();
-        let permits = u32::try_from(pool.processors).unwrap();
-        pool.pace.0.store(micros(EXPECTED_IN) + 1, Ordering::Relaxed);
-        let before = pool.waiting.clone().acquire_many_owned(permits).await;
+        let slow = micros(EXPECTED_IN) + 1;
+        pool.pace.0.store(slow, Ordering::Relaxed);
+        let few = u32::try_from(FEW * pool.processors).unwrap();
+        let before = pool.waiting.clone().acquire_many_owned(few).await;
         let began = Instant::now();
         assert_eq!(pool.verify(password("x"), None).await, Err(Overloaded));
         assert!(began.elapsed() < TURN_IN);
         drop(before);
-        // A slow pace shuts nobody out of a pool in which nobody waits.
+        // A slow pace shuts nobody out behind a few, so one that is wrong is soon mended.
+        let before = pool.waiting.clone().acquire_many_owned(few - 1).await;
         assert_eq!(pool.verify(password("x"), None).await, Ok(PasswordVerdict::Wrong));
-        assert!(pool.pace.0.load(Ordering::Relaxed) < micros(EXPECTED_IN));
+        assert!(pool.pace.0.load(Ordering::Relaxed) < slow);
+        drop(before);
     }
 
     #[tokio::test]
