@@ -3,13 +3,14 @@
 
 use std::io::Write as _;
 use std::net::TcpStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use stack::{Edge, EdgeSettings};
 
 use crate::between::Between;
+use crate::bff::{from_own_page, signed_in};
 use crate::forge;
 use crate::http::{Answer, Request};
 use crate::oauth::{CHALLENGE, VERIFIER, WEB};
@@ -19,6 +20,13 @@ use crate::server::{EDGE_SECRET, Server, now};
 /// An edge in front of a script that plays the origin; it serves the client `web` and a key, so
 /// that requests get as far as being forwarded.
 fn edge(script: impl Fn(&Received, &mut TcpStream) + Send + Sync + 'static) -> (Edge, Scripted) {
+    edge_tuned(|_| (), script)
+}
+
+fn edge_tuned(
+    tune: impl FnOnce(&mut EdgeSettings),
+    script: impl Fn(&Received, &mut TcpStream) + Send + Sync + 'static,
+) -> (Edge, Scripted) {
     let origin = Scripted::start(move |received, stream| {
         let id = received.header("x-request-id").first().map_or("", |id| *id).to_owned();
         let json = [("content-type", "application/json"), ("x-request-id", id.as_str())];
@@ -34,6 +42,7 @@ fn edge(script: impl Fn(&Received, &mut TcpStream) + Send + Sync + 'static) -> (
     settings.set("CADENCE_ISSUER", &format!("http://127.0.0.1:{port}"));
     settings.set("CADENCE_ORIGIN_URL", &origin.url());
     settings.set("CADENCE_EDGE_SECRET", EDGE_SECRET);
+    tune(&mut settings);
     (Edge::start(settings), origin)
 }
 
@@ -205,6 +214,71 @@ fn a_redirect_of_the_origin_is_not_followed() {
         between.asked_for("/oauth2/jwks") > before
     });
     assert!(canary.received().is_empty(), "{:?}", canary.received());
+}
+
+/// ED16: that there is nothing is believed of the origin alone: a proxy's 404, even if it names the
+/// request, makes no list gone and signs nobody out.
+#[test]
+fn a_404_that_is_not_the_origins_own_ends_nothing() {
+    const LIES: [(&str, &str); 4] = [
+        ("text/html", "<h1>404 Not Found</h1>"),
+        ("text/plain", ""),
+        ("application/json", "{}"),
+        ("application/json", r#"{"error":"not_found"}"#),
+    ];
+    let lie = Arc::<Mutex<Option<(&'static str, &'static str)>>>::default();
+    let chosen = Arc::clone(&lie);
+    let (mut server, between) = Between::start(
+        |_| (),
+        move |received, stream| {
+            let is_asked = received.target.starts_with("/oauth2/status/")
+                || received.target == "/internal/bff/open";
+            let Some((content_type, body)) = chosen.lock().unwrap().filter(|_| is_asked) else {
+                return false;
+            };
+            let id = received.header("x-request-id")[0].to_owned();
+            let head = [("content-type", content_type), ("x-request-id", id.as_str())];
+            reply(stream, "404 Not Found", &head, body);
+            true
+        },
+    );
+    let browser = signed_in(&server);
+    let cookies: Vec<String> =
+        browser.cookies().iter().map(|(name, value)| format!("{name}={value}")).collect();
+    drop(browser);
+    // Nothing is remembered.
+    server.edge.as_mut().unwrap().restart();
+    let _log = server.log_on_failure();
+    let session =
+        || from_own_page(server.get("/bff/session")).header("cookie", &cookies.join("; ")).send();
+    // Each is one that nobody has asked for yet.
+    let list = |initial: char| {
+        server.get(&format!("/oauth2/status/{initial}wMDAwMDAwMDAwMDAwMDAw")).send()
+    };
+    for (initial, told) in ('A'..).zip(LIES) {
+        *lie.lock().unwrap() = Some(told);
+        session().refused(503, "temporarily_unavailable");
+        list(initial).refused(503, "temporarily_unavailable");
+    }
+    assert_eq!(between.asked_for("/internal/bff/open"), LIES.len());
+    *lie.lock().unwrap() = None;
+    session().expect(200);
+    list('Z').expect(404);
+}
+
+/// A cache of the platform's that never answers is the same as none: the origin is asked.
+#[test]
+fn a_cache_that_hangs_keeps_nobody_waiting() {
+    const ENTRY: &str = r#"
+        import * as wasm from "./edge_worker.js";
+        Object.getPrototypeOf(caches.default).match = () => new Promise(() => {});
+        export default { fetch: (request, env, context) => wasm.fetch(request, env, context) };
+    "#;
+    let (edge, origin) = edge_tuned(|settings| settings.enter_by(ENTRY), |_, _| ());
+    let began = Instant::now();
+    Request::new("GET", format!("{}/oauth2/jwks", edge.url())).send().expect(200);
+    assert!(began.elapsed() < Duration::from_millis(1_500), "{:?}", began.elapsed());
+    assert_eq!(origin.received().len(), 1);
 }
 
 /// ED14: what the edge answers by itself, it answers without an origin, too.

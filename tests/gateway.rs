@@ -106,6 +106,12 @@ fn no_header_pretends_to_be_the_edges() {
              X-Forwarded-Host: evil.example\r\nX_Forwarded_Proto: https\r\nX-Real-IP: 192.0.2.9\r\n\
              True-Client-IP: 192.0.2.9\r\nCF-Connecting-IP: 192.0.2.9\r\nX-Auth-User: root\r\n\
              X_Auth_User: root\r\nProxy-Authorization: Basic x\r\nCadence-Edge: v1\r\n\
+             X-WebAuth-Groups: admin\r\nRemote-Groups: admin\r\nX-Remote-Group: admin\r\n\
+             X-Originating-IP: 192.0.2.9\r\nProxy: http://evil.example\r\n\
+             WL-Proxy-Client-IP: 192.0.2.9\r\nFastly-Client-IP: 192.0.2.9\r\n\
+             X-Azure-ClientIP: 192.0.2.9\r\nX-Amzn-Oidc-Data: x\r\n\
+             X-Goog-Authenticated-User-Email: root\r\nX-MS-CLIENT-PRINCIPAL: x\r\n\
+             X-HTTP-Method: DELETE\r\nX-Method-Override: DELETE\r\n\
              X-Original-URL: /admin\r\nX-Request-Id: mine\r\nX-Custom: kept\r\n\r\n",
             tokens.access
         ),
@@ -169,6 +175,8 @@ fn no_path_leads_elsewhere() {
         "/api/UP",
         "/api/up/a;v=1",
         "/api/up/%61dmin",
+        "/api/up/%c0%ae%c0%ae/admin",
+        "/api/up/x%c0%afy",
     ] {
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\
@@ -198,6 +206,12 @@ fn what_an_upstream_says_is_passed_on_but_for_what_is_the_issuers() {
             reply(stream, "302 Found", &[("location", "http://127.0.0.1:1/elsewhere")], "");
         }
         "/api/up/broken" => reply(stream, "500 Internal Server Error", &[], "its own affair"),
+        "/api/up/named" => {
+            let _ = stream.write_all(
+                b"HTTP/1.1 200 OK\r\nconnection: close, X-Named\r\nx-named: 1\r\nx-custom: kept\r\n\
+                  content-length: 0\r\n\r\n",
+            );
+        }
         "/api/up/nothing" => {
             let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n");
         }
@@ -252,6 +266,29 @@ fn what_an_upstream_says_is_passed_on_but_for_what_is_the_issuers() {
     assert!(ask("/api/up/nothing").starts_with("HTTP/1.1 204"));
     let broken = ask("/api/up/broken");
     assert!(broken.starts_with("HTTP/1.1 500") && broken.ends_with("its own affair"), "{broken}");
+    let named = ask("/api/up/named");
+    assert_eq!(header(&named, "x-custom"), ["kept"], "{named}");
+    assert!(header(&named, "x-named").is_empty(), "it belongs to one connection: {named}");
+}
+
+/// ED03: what belongs to one connection stays at the edge, however much of it there is.
+#[test]
+fn a_connection_header_may_name_thousands() {
+    let upstream = Scripted::start(echo);
+    let (server, tokens) = in_front_of(&upstream);
+    let _log = server.log_on_failure();
+    let names: Vec<String> = (0..1_500).map(|number| format!("x{number}")).collect();
+    let (connection, fields) = (names.join(", "), names.join(": 1\r\n"));
+    let request = format!(
+        "GET /api/up HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\
+         Connection: close, {connection}\r\n{fields}: 1\r\nx-custom: kept\r\n\r\n",
+        tokens.access
+    );
+    let answer = raw(&server, &request);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let last = upstream.last();
+    assert_eq!(last.header("x-custom"), ["kept"]);
+    assert!(!last.names().iter().any(|name| names.contains(name)), "{last:?}");
 }
 
 #[test]

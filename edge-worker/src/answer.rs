@@ -6,16 +6,13 @@ use js_sys::ArrayBuffer;
 use shared::authorize::{AuthorizeError, ErrorRedirect};
 use shared::bearer;
 use shared::client_auth;
-use shared::error::{ErrorCode, OAuthError};
+use shared::error::{self, ErrorCode, OAuthError};
 use shared::issuer::Issuer;
 use shared::page::{ErrorKind, ErrorPage, Page};
 use wasm_bindgen::JsValue;
 use web_sys::{ReadableStream, Response, ResponseInit};
 
-use crate::limiter;
-
-/// Seconds after which a client is asked to try again when something is away.
-const RETRY_IN: &str = "2";
+use crate::{limiter, platform};
 
 /// An answer that is not sent yet.
 #[derive(Debug)]
@@ -82,7 +79,7 @@ impl Refusal {
                     if is_page { error_page(&error, request_id) } else { oauth_error(&error) };
                 match error.status() {
                     429 => answer.with("Retry-After", limiter::PERIOD_IN),
-                    503 | 504 => answer.with("Retry-After", RETRY_IN),
+                    503 | 504 => answer.with("Retry-After", retry_in()),
                     _ => answer,
                 }
             }
@@ -93,6 +90,12 @@ impl Refusal {
                 .into_answer(is_page, issuer, request_id),
         }
     }
+}
+
+/// Draws how soon a client is asked to try again when something is away: see [`error::retry_in`].
+fn retry_in() -> &'static str {
+    let [drawn] = platform::random().unwrap_or_default();
+    error::retry_in(drawn)
 }
 
 impl Answer {
@@ -301,7 +304,8 @@ mod tests {
         for endpoint in [Endpoint::Token, Endpoint::Login] {
             let away = answer(Refusal::Unavailable, endpoint);
             assert_eq!(away.status, 503);
-            assert_eq!(header(&away, "Retry-After"), Some("2"));
+            let wait: u8 = header(&away, "Retry-After").unwrap().parse().unwrap();
+            assert!((1..=5).contains(&wait), "{wait}");
         }
     }
 }

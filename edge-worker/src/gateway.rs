@@ -20,12 +20,9 @@ const ANSWER_BEGINS_IN_MS: i32 = 60_000;
 /// Request headers that stay here: those of one connection (RFC 9110 §7.6.1), those that only a
 /// proxy may say, and cookies, which are the issuer's. Names are in lower case; `_` counts as `-`,
 /// because many servers take one for the other.
-const NOT_UP: [&str; 29] = [
+const NOT_UP: [&str; 22] = [
     "connection",
     "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
     "te",
     "trailer",
     "transfer-encoding",
@@ -42,26 +39,36 @@ const NOT_UP: [&str; 29] = [
     "x-real-ip",
     "x-cluster-client-ip",
     "x-rewrite-url",
-    "x-webauth-user",
-    "remote-user",
-    "x-remote-user",
     "x-host",
     "x-scheme",
-    "x-http-method-override",
     "x-request-id",
     "cadence-edge",
 ];
 
-/// Beginnings of names that only a proxy, or the platform, may say.
-const NOT_UP_PREFIXES: [&str; 8] = [
+/// Beginnings of names that only a proxy, or a platform, may say, and of those that make another
+/// method of a request's.
+const NOT_UP_PREFIXES: [&str; 21] = [
+    "proxy",
+    "wl-proxy-",
     "x-forwarded",
     "x-original",
+    "x-originating",
     "x-auth",
+    "x-webauth",
     "x-user",
+    "x-remote-",
+    "remote-",
     "x-client-cert",
     "x-ssl-client",
     "x-envoy",
+    "x-amzn-oidc-",
+    "x-azure-",
+    "x-goog-authenticated-",
+    "x-ms-client-principal",
     "cf-",
+    "fastly-",
+    "x-http-method",
+    "x-method-override",
 ];
 
 /// Response headers that stay here: those of one connection, what the edge says itself, and what
@@ -151,9 +158,9 @@ fn prepare(
         return Ok(None);
     }
     let headers = outgoing.headers();
-    let connection = incoming.header("Connection").unwrap_or_default();
+    let named = named(&incoming.header("Connection").unwrap_or_default());
     for (name, value) in pairs(&incoming.headers) {
-        if goes_up(&name, &connection) {
+        if goes_up(&name, &named) {
             headers.append(&name, &value)?;
         }
     }
@@ -181,8 +188,9 @@ fn pass_down(edge: &Edge, response: &Response) -> Result<Answer, JsValue> {
     let body = response.body().filter(|_| !is_bodyless).map_or(Body::Empty, Body::Stream);
     let mut answer = Answer::new(status, body);
     let headers = response.headers();
+    let named = named(&headers.get("Connection")?.unwrap_or_default());
     for (name, value) in pairs(&headers) {
-        if goes_down(&name) {
+        if goes_down(&name, &named) {
             answer.append(name, value);
         }
     }
@@ -211,16 +219,17 @@ fn sets(cookie: &str, own: &str) -> bool {
 }
 
 /// Tells whether a path means the same to everybody who reads it: no segment that climbs, is empty,
-/// has parameters or hides a separator, however often it is decoded; and nothing encoded that could
-/// stand there as it is, so that a prefix is compared with what an upstream will read (RFC 3986
-/// §2.3, §6.2.2.2).
+/// has parameters or hides a separator, however often it is decoded; nothing that is no UTF-8, in
+/// which careless decoders see any of these (RFC 3629 §10); and nothing encoded that could stand
+/// there as it is, so that a prefix is compared with what an upstream will read (RFC 3986 §2.3,
+/// §6.2.2.2).
 pub(crate) fn is_plain(path: &str) -> bool {
     let is_plain_segment = |segment: &str| {
         let Some(decoded) = decode(segment) else { return false };
-        let hides = |byte: &u8| {
-            matches!(*byte, b'/' | b'\\' | b'%' | b'#' | b'?' | b';') || byte.is_ascii_control()
+        let hides = |byte: u8| {
+            matches!(byte, b'/' | b'\\' | b'%' | b'#' | b'?' | b';') || byte.is_ascii_control()
         };
-        !matches!(decoded.as_slice(), b"." | b".." | b"") && !decoded.iter().any(hides)
+        !matches!(decoded.as_str(), "." | ".." | "") && !decoded.bytes().any(hides)
     };
     let Some(segments) = path.strip_prefix('/') else { return false };
     // One slash at the end is a path of its own.
@@ -229,8 +238,8 @@ pub(crate) fn is_plain(path: &str) -> bool {
 }
 
 /// Decodes percent-encoded octets, once; `None` for a `%` that begins none, or encodes an unreserved
-/// character.
-fn decode(segment: &str) -> Option<Vec<u8>> {
+/// character, and for octets that are no UTF-8.
+fn decode(segment: &str) -> Option<String> {
     let mut bytes = segment.bytes();
     let mut decoded = Vec::with_capacity(segment.len());
     while let Some(byte) = bytes.next() {
@@ -246,23 +255,38 @@ fn decode(segment: &str) -> Option<Vec<u8>> {
         }
         decoded.push(octet);
     }
-    Some(decoded)
+    String::from_utf8(decoded).ok()
 }
 
-/// Tells whether a request header goes up. `connection` is the `Connection` header: what it names
-/// would belong to one connection, but `Authorization` is never dropped by that trick.
-fn goes_up(name: &str, connection: &str) -> bool {
-    let name = name.to_ascii_lowercase().replace('_', "-");
-    let is_named = connection.split(',').any(|it| it.trim().eq_ignore_ascii_case(&name));
+/// Lists the headers that a `Connection` header names, sorted: they belong to one connection
+/// (RFC 9110 §7.6.1).
+fn named(connection: &str) -> Vec<String> {
+    let mut named: Vec<String> = connection.split(',').map(|name| folded(name.trim())).collect();
+    named.sort_unstable();
+    named
+}
+
+/// Spells a header's name as the lists do.
+fn folded(name: &str) -> String {
+    name.to_ascii_lowercase().replace('_', "-")
+}
+
+/// Tells whether a request header goes up; one that `Connection` has `named` does not, but
+/// `Authorization` is never dropped by that trick.
+fn goes_up(name: &str, named: &[String]) -> bool {
+    let name = folded(name);
     let is_kept = matches!(name.as_str(), "authorization" | "content-type" | "accept");
     !NOT_UP.contains(&name.as_str())
         && !NOT_UP_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-        && (is_kept || !is_named)
+        && (is_kept || named.binary_search(&name).is_err())
 }
 
-fn goes_down(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    !NOT_DOWN.contains(&name.as_str()) && !name.starts_with("access-control-")
+/// Tells whether a response header goes down; one that `Connection` has `named` does not.
+fn goes_down(name: &str, named: &[String]) -> bool {
+    let name = folded(name);
+    !NOT_DOWN.contains(&name.as_str())
+        && !name.starts_with("access-control-")
+        && named.binary_search(&name).is_err()
 }
 
 /// Lists headers by name; those that stand more than once are joined.
@@ -341,6 +365,11 @@ mod tests {
             "/api/;/admin",
             "/api/%3Fx",
             "/api/notes//",
+            "/api/notes/%c0%ae%c0%ae/admin",
+            "/api/notes/x%c0%afy",
+            "/api/notes/%e0%80%af",
+            "/api/notes/%ff",
+            "/api/n%C3",
         ] {
             assert!(!is_plain(path), "{path}");
         }
@@ -350,7 +379,7 @@ mod tests {
     fn only_end_to_end_headers_go_up() {
         for name in ["Authorization", "Content-Type", "Accept", "X-CSRF", "Range", "If-None-Match"]
         {
-            assert!(goes_up(name, ""), "{name}");
+            assert!(goes_up(name, &[]), "{name}");
         }
         for name in [
             "Connection",
@@ -382,13 +411,38 @@ mod tests {
             "X-SSL-Client-Verify",
             "X-Envoy-Original-Path",
             "X-HTTP-Method-Override",
+            "X-HTTP-Method",
+            "X_Method_Override",
+            "X-WebAuth-Groups",
+            "Remote-Groups",
+            "X-Remote-Group",
+            "X-Originating-IP",
+            "Proxy",
+            "WL-Proxy-Client-IP",
+            "Fastly-Client-IP",
+            "X-Azure-ClientIP",
+            "X-Amzn-Oidc-Data",
+            "X-Goog-Authenticated-User-Email",
+            "X-MS-CLIENT-PRINCIPAL-NAME",
             "Cadence-Edge",
             "cadence_edge",
         ] {
-            assert!(!goes_up(name, ""), "{name}");
+            assert!(!goes_up(name, &[]), "{name}");
         }
-        assert!(!goes_up("X-Custom", "close, x-custom"), "it belongs to one connection");
-        assert!(goes_up("Authorization", "close, Authorization"), "never dropped by a trick");
+    }
+
+    #[test]
+    fn what_belongs_to_one_connection_goes_no_further() {
+        let named = named("close, x-custom ,X_Other, Authorization,,Content-Type, x-csrf");
+        for name in ["X-Custom", "x_custom", "X-Other", "X-CSRF"] {
+            assert!(!goes_up(name, &named) && !goes_down(name, &named), "{name}");
+        }
+        for name in ["Authorization", "Content-Type"] {
+            assert!(goes_up(name, &named), "never dropped by a trick: {name}");
+        }
+        for name in ["X-Customs", "X", "Range"] {
+            assert!(goes_up(name, &named) && goes_down(name, &named), "{name}");
+        }
     }
 
     #[test]
@@ -404,13 +458,13 @@ mod tests {
     #[test]
     fn what_the_edge_says_itself_does_not_come_down() {
         for name in ["Content-Type", "ETag", "Location", "Cache-Control", "WWW-Authenticate"] {
-            assert!(goes_down(name), "{name}");
+            assert!(goes_down(name, &[]), "{name}");
         }
         for name in ["Server", "Via", "Connection", "Set-Cookie", "Access-Control-Allow-Origin"]
             .into_iter()
             .chain(["Clear-Site-Data", "NEL", "Report-To", "Alt-Svc", "Accept-CH"])
         {
-            assert!(!goes_down(name), "{name}");
+            assert!(!goes_down(name, &[]), "{name}");
         }
     }
 }

@@ -217,6 +217,11 @@ fn method_not_allowed(edge: &Edge, incoming: &Incoming, route: Route, methods: &
 async fn status_list(edge: &Edge, incoming: &Incoming) -> Result<Answer, Refusal> {
     let list = StatusListId::of_path(route::split(&incoming.target).0);
     let list = list.ok_or(OAuthError::not_found())?;
+    // Anybody can make up names of lists, and each is a question to the origin's store.
+    if !snapshot::holds::<PublishedList>(&list) {
+        let address = incoming.client_address();
+        limiter::check(edge, limiter::TOKEN, address, Endpoint::StatusList.path()).await?;
+    }
     let published = snapshot::current::<PublishedList>(edge, &list).await?;
     let (jwt, etag) = published.jwt().ok_or(OAuthError::not_found())?;
     let is_known = etag.is_some() && incoming.header("If-None-Match").as_deref() == etag;

@@ -19,11 +19,11 @@ pub(crate) const PERIOD_IN: &str = "60";
 
 /// The binding that counts login forms.
 pub(crate) const LOGIN: &str = "LOGIN_LIMIT";
-/// The binding that counts token requests.
+/// The binding that counts token requests, and questions for status lists that an isolate has not.
 pub(crate) const TOKEN: &str = "TOKEN_LIMIT";
 
-/// Counts a request of a network (an IPv4 address, or an IPv6 /64) with `client_id`, by a limiter
-/// that the settings may bind.
+/// Counts a request of a network (an IPv4 address, or an IPv6 /64) with `subject` (a client, or a
+/// path), by a limiter that the settings may bind.
 ///
 /// # Errors
 /// Status 429 when there were too many lately.
@@ -31,7 +31,7 @@ pub(crate) async fn check(
     edge: &Edge,
     limiter: &str,
     address: Option<IpAddr>,
-    client_id: &str,
+    subject: &str,
 ) -> Result<(), Refusal> {
     let bound = Reflect::get(&edge.env, &limiter.into()).unwrap_or_default();
     if !bound.is_undefined() && !bound.is_object() {
@@ -40,7 +40,7 @@ pub(crate) async fn check(
     let (Ok(limiter), Some(address)) = (bound.dyn_into::<Object>(), address) else {
         return Ok(());
     };
-    match limit(&limiter, &format!("{} {client_id}", network(address))).await {
+    match limit(&limiter, &format!("{} {subject}", network(address))).await {
         Ok(outcome) if outcome == JsValue::FALSE => {
             Err(Refusal::from(OAuthError::too_many_attempts()))
         }

@@ -4,6 +4,7 @@ use core::net::IpAddr;
 
 use js_sys::{ArrayBuffer, Uint8Array};
 use serde::Serialize;
+use serde_json::Value;
 use shared::endpoint::{Endpoint, LATE_CODES};
 use shared::error::OAuthError;
 use shared::secret::Sha256Digest;
@@ -140,6 +141,9 @@ pub(crate) async fn forward(
 
 /// Asks the origin for something that the edge keeps.
 ///
+/// That there is nothing is believed of the origin's own words alone: what is gone revokes whatever
+/// hung on it.
+///
 /// # Errors
 /// [`Refusal::Unavailable`] when there is no answer of the origin's within 2 seconds.
 pub(crate) async fn load(
@@ -168,14 +172,19 @@ pub(crate) async fn load(
     };
     match status {
         304 => Ok(Loaded::NotModified),
-        200 => {
+        200 | 404 => {
             let text = response.text().map_err(|_| away("there is no body to read"))?;
             let text = JsFuture::from(text).await.map_err(|_| away("the body broke off"))?;
             let text = text.as_string().ok_or_else(|| away("the body is not text"))?;
-            let etag = response.headers().get("ETag").ok().flatten();
-            Ok(Loaded::Written(Written::Text { text, etag }))
+            if status == 200 {
+                let etag = response.headers().get("ETag").ok().flatten();
+                return Ok(Loaded::Written(Written::Text { text, etag }));
+            }
+            if !says_not_found(&text) {
+                return Err(away("the answer is not the origin's own"));
+            }
+            Ok(Loaded::Written(Written::Gone))
         }
-        404 => Ok(Loaded::Written(Written::Gone)),
         _ => Err(away("not what was asked for")),
     }
 }
@@ -217,7 +226,7 @@ pub(crate) struct Told {
 ///
 /// # Errors
 /// [`Refusal::Unavailable`] when there is no answer of the origin's within 5 seconds of the request,
-/// or it is a server error.
+/// or it is a server error, or a 404 in other words than the origin's.
 pub(crate) async fn ask(edge: &Edge, incoming: &Incoming, ask: &Ask<'_>) -> Result<Told, Refusal> {
     let outgoing = Outgoing {
         method: "POST",
@@ -238,7 +247,18 @@ pub(crate) async fn ask(edge: &Edge, incoming: &Incoming, ask: &Ask<'_>) -> Resu
         return Err(away(&outgoing, &format!("a server error ({status})").into()));
     }
     let text = JsFuture::from(response.text().map_err(broken)?).await.map_err(broken)?;
-    Ok(Told { status, text: text.as_string().unwrap_or_default() })
+    let text = text.as_string().unwrap_or_default();
+    if status == 404 && !says_not_found(&text) {
+        return Err(away(&outgoing, &"the answer is not the origin's own (404)".into()));
+    }
+    Ok(Told { status, text })
+}
+
+/// Tells whether the body of a 404 is the origin's ([`OAuthError::not_found`]). Some proxies put the
+/// request's name on a page of their own.
+fn says_not_found(body: &str) -> bool {
+    let told: Value = serde_json::from_str(body).unwrap_or_default();
+    told["error"] == OAuthError::not_found().code().as_str()
 }
 
 /// Tells the origin of a token request whose code was refused because it was late. What it makes of
@@ -372,6 +392,24 @@ fn is_expected(endpoint: Endpoint, status: u16, content_type: &str, is_empty: bo
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_404_is_the_origins_in_its_own_words_alone() {
+        assert!(says_not_found(&OAuthError::not_found().to_json()));
+        for body in [
+            "",
+            "<h1>404 Not Found</h1>",
+            "{}",
+            "[]",
+            "null",
+            r#""invalid_request""#,
+            r#"{"error":"not_found"}"#,
+            r#"{"error":{"code":"invalid_request"}}"#,
+            r#"{"error":"invalid_request""#,
+        ] {
+            assert!(!says_not_found(body), "{body}");
+        }
+    }
 
     #[test]
     fn an_answer_of_another_kind_is_not_the_origins() {

@@ -103,7 +103,8 @@ fn look<T: Kept, R>(key: &T::Key, look: impl FnOnce(&Slot<T>) -> R) -> R {
 fn change<T: Kept, R>(key: &T::Key, change: impl FnOnce(&mut Slot<T>) -> R) -> R {
     T::slots().with_borrow_mut(|slots| {
         if !slots.contains_key(key) {
-            slot::make_room(slots, |value| *value.written() == Written::Gone);
+            let now = platform::now_ms();
+            slot::make_room(slots, now, |value| *value.written() == Written::Gone);
         }
         change(slots.entry(key.clone()).or_insert(Slot::EMPTY))
     })
@@ -133,6 +134,13 @@ pub(crate) async fn current<T: Kept>(edge: &Edge, key: &T::Key) -> Result<Rc<T>,
             }
         },
     }
+}
+
+/// Tells whether the isolate has a value, however old, and not that there is none.
+pub(crate) fn holds<T: Kept>(key: &T::Key) -> bool {
+    look::<T, _>(key, |slot| {
+        slot.value.as_ref().is_some_and(|value| *value.written() != Written::Gone)
+    })
 }
 
 /// Returns how old the value is, seconds.

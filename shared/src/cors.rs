@@ -94,18 +94,20 @@ pub const MAX_AGE: u64 = 600;
 
 /// Returns the value of `Access-Control-Allow-Origin`, if the answer gets one.
 ///
-/// An answer under [`CorsRule::Registered`] also says `Vary: Origin`, allowed or not.
+/// Under [`CorsRule::Anyone`] it is the same without an `Origin`: a cache may hand the answer to
+/// somebody who sends one. An answer under [`CorsRule::Registered`] also says `Vary: Origin`, allowed
+/// or not.
 #[must_use]
 pub fn allow_origin<'a>(
     rule: CorsRule,
     origin: Option<&'a str>,
     registered: impl IntoIterator<Item = &'a WebOrigin>,
 ) -> Option<&'a str> {
-    let origin = origin?;
     match rule {
         CorsRule::Never => None,
         CorsRule::Anyone => Some("*"),
         CorsRule::Registered => {
+            let origin = origin?;
             registered.into_iter().any(|known| known.0 == origin).then_some(origin)
         }
     }
@@ -132,7 +134,10 @@ mod tests {
         }
         assert_eq!(allow_origin(CorsRule::Anyone, Some("https://any.example"), []), Some("*"));
         assert_eq!(allow_origin(CorsRule::Never, Some("https://app.example"), &known), None);
-        assert_eq!(allow_origin(CorsRule::Anyone, None, []), None);
+        assert_eq!(allow_origin(CorsRule::Anyone, None, []), Some("*"), "caches have no origin");
+        for rule in [CorsRule::Never, CorsRule::Registered] {
+            assert_eq!(allow_origin(rule, None, &known), None, "{rule:?}");
+        }
     }
 
     #[test]

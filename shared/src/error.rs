@@ -193,6 +193,21 @@ impl OAuthError {
     }
 }
 
+/// Returns what `Retry-After` says when something is away: `1` to `5` seconds, by a random byte, so that
+/// not everybody is back at the same moment.
+///
+/// Source: RFC 9110 §10.2.3; the time is Cadence's own.
+#[must_use]
+pub const fn retry_in(drawn: u8) -> &'static str {
+    match drawn % 5 {
+        0 => "1",
+        1 => "2",
+        2 => "3",
+        3 => "4",
+        _ => "5",
+    }
+}
+
 impl fmt::Display for OAuthError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.code, self.description)
@@ -211,6 +226,15 @@ mod tests {
             OAuthError::invalid_client().to_json(),
             r#"{"error":"invalid_client","error_description":"client authentication failed"}"#
         );
+    }
+
+    #[test]
+    fn not_everybody_is_back_at_the_same_moment() {
+        let mut times = [0; 6];
+        for drawn in 0..=u8::MAX {
+            times[retry_in(drawn).parse::<usize>().unwrap()] += 1;
+        }
+        assert_eq!(times, [0, 52, 51, 51, 51, 51]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::endpoint::Endpoint;
 use crate::error::{ErrorCode, OAuthError};
 use crate::form::{self, Params};
 use crate::issuer::Issuer;
-use crate::limits::{TRANSACTION_KEPT_IN, TRANSACTIONS, USERNAME_LEN};
+use crate::limits::{TRANSACTION_KEPT_IN, USERNAME_LEN};
 use crate::page::{BackLink, ErrorKind, ErrorPage, FormTarget, LoginPage, LoginProblem, Page};
 use crate::redirect_uri::RedirectUri;
 use crate::seal::SealKey;
@@ -70,7 +70,7 @@ impl Cookies<'_> {
     /// Begins a transaction for a valid request, whose next step is `step`.
     ///
     /// Transactions that the browser has already, as `cookies` (the `Cookie` headers) tells, make
-    /// room: those that cannot be opened any more, and the oldest beyond [`TRANSACTIONS`].
+    /// room ([`transaction::make_room`]).
     ///
     /// # Errors
     /// `invalid_request`, for the client, when the request does not fit into a cookie.
@@ -88,30 +88,14 @@ impl Cookies<'_> {
         let sealed = transaction
             .seal(self.keys, &id, random.nonce)
             .map_err(|_| OAuthError::invalid_request("the request is too large"))?;
-        let given_way = self.given_way(cookies, now);
-        let mut set_cookies: Vec<String> =
-            given_way.iter().map(|name| self.policy.remove(name)).collect();
+        let started_at = |id: &TransactionId, cookie: &str| {
+            let opened = Transaction::open(self.keys, id, Some(cookie), now);
+            opened.ok().map(|transaction| transaction.started_at)
+        };
+        let mut set_cookies =
+            transaction::make_room(self.policy, cookies, transaction::COOKIE, started_at);
         set_cookies.push(self.policy.set(&id.cookie(), &sealed, Some(TRANSACTION_KEPT_IN)));
         Ok(Begun { location: location(step, &id, request), set_cookies })
-    }
-
-    /// Names the cookies of transactions that make room for one more.
-    fn given_way(&self, cookies: &[&str], now: UnixTime) -> Vec<String> {
-        let (mut live, mut removed) = (Vec::new(), Vec::new());
-        for suffix in self.policy.suffixes(cookies.iter().copied(), transaction::COOKIE) {
-            let name = format!("{}{suffix}", transaction::COOKIE);
-            let cookie = self.policy.find(cookies.iter().copied(), &name);
-            let opened = TransactionId::parse(suffix)
-                .and_then(|id| Transaction::open(self.keys, &id, cookie, now).ok());
-            match opened {
-                Some(transaction) => live.push((transaction.started_at, name)),
-                None => removed.push(name),
-            }
-        }
-        live.sort();
-        let too_many = (live.len() + 1).saturating_sub(TRANSACTIONS);
-        removed.extend(live.into_iter().take(too_many).map(|(_, name)| name));
-        removed
     }
 
     /// Opens the transaction that the parameter `tx` names.

@@ -4,14 +4,19 @@
 use serde::{Deserialize, Serialize};
 
 use crate::authorize::AuthorizationRequest;
+use crate::cookie::CookiePolicy;
 use crate::edge_keys::Overlapping;
-use crate::limits::{COOKIE_LEN, TRANSACTION_EXPIRES_IN};
+use crate::limits::{COOKIE_LEN, TRANSACTION_EXPIRES_IN, TRANSACTIONS};
 use crate::seal::SealKey;
 use crate::secret::{base64url, same_bytes};
 use crate::time::UnixTime;
 
 /// The base name of transaction cookies; the transaction's identifier follows.
 pub const COOKIE: &str = "cadence_tx_";
+
+/// Cookies of sign-ins that are looked at when one more begins: each costs a way through the whole
+/// header, and no browser of ours has more than [`TRANSACTIONS`].
+const LOOKED_AT: usize = 4 * TRANSACTIONS;
 
 /// The identifier of a transaction: 16 base64url characters, in the URL of its pages and in the
 /// name of its cookie, so that each tab has its own.
@@ -43,6 +48,34 @@ impl TransactionId {
     pub fn cookie(&self) -> String {
         format!("{COOKIE}{}", self.0)
     }
+}
+
+/// Removes the sign-ins that make room for one more: those that cannot be opened any more, and the
+/// oldest beyond [`TRANSACTIONS`]. Returns `Set-Cookie` values.
+///
+/// Their cookies are named `base` and an identifier; `started_at` opens one. **Does NOT** look at
+/// more than four times as many: the next one that begins meets the rest.
+#[must_use]
+pub fn make_room(
+    policy: CookiePolicy,
+    cookies: &[&str],
+    base: &str,
+    started_at: impl Fn(&TransactionId, &str) -> Option<UnixTime>,
+) -> Vec<String> {
+    let (mut live, mut removed) = (Vec::new(), Vec::new());
+    let suffixes = policy.suffixes(cookies.iter().copied(), base);
+    for id in suffixes.filter_map(TransactionId::parse).take(LOOKED_AT) {
+        let name = format!("{base}{}", id.as_str());
+        let cookie = policy.find(cookies.iter().copied(), &name);
+        match cookie.and_then(|cookie| started_at(&id, cookie)) {
+            Some(started_at) => live.push((started_at, name)),
+            None => removed.push(name),
+        }
+    }
+    live.sort();
+    let too_many = (live.len() + 1).saturating_sub(TRANSACTIONS);
+    removed.extend(live.into_iter().take(too_many).map(|(_, name)| name));
+    removed.iter().map(|name| policy.remove(name)).collect()
 }
 
 /// A sign-in that has begun.
@@ -161,8 +194,11 @@ impl Transaction {
 
 #[cfg(test)]
 mod tests {
+    use core::cell::Cell;
+
     use super::*;
     use crate::edge_keys::EdgeKeys;
+    use crate::issuer::Issuer;
 
     const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
 
@@ -225,6 +261,30 @@ mod tests {
         for other in [None, Some(""), Some("d")] {
             assert_eq!(transaction().check_csrf(other), Err(TransactionError::Forged));
         }
+    }
+
+    #[test]
+    fn a_header_full_of_sign_ins_costs_little_and_is_answered_by_few_lines() {
+        let policy = CookiePolicy::new(&Issuer::parse("https://id.example").unwrap());
+        let header = |name: fn(usize) -> String| -> String {
+            let pair = |number| format!("__Host-tx_{}=x", name(number));
+            (0..2_000).map(pair).collect::<Vec<_>>().join("; ")
+        };
+        let opened = Cell::new(0);
+        let make_room = |header: &str, at: Option<UnixTime>| {
+            opened.set(0);
+            let removed = make_room(policy, &[header], "tx_", |_, _| {
+                opened.set(opened.get() + 1);
+                at
+            });
+            (opened.get(), removed.len())
+        };
+        let ids = header(|number| format!("{number:016}"));
+        assert_eq!(make_room(&ids, None), (LOOKED_AT, LOOKED_AT));
+        assert_eq!(make_room(&ids, Some(NOW)), (LOOKED_AT, LOOKED_AT - TRANSACTIONS + 1));
+        // Two of one name are nobody's, and what is no identifier is not looked up.
+        assert_eq!(make_room(&header(|_| "A".repeat(16)), Some(NOW)), (0, LOOKED_AT));
+        assert_eq!(make_room(&header(|number| number.to_string()), Some(NOW)), (0, 0));
     }
 
     #[test]

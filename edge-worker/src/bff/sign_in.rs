@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 use shared::cookie::CookiePolicy;
 use shared::edge_keys::Overlapping;
-use shared::limits::{TRANSACTION_EXPIRES_IN, TRANSACTIONS};
+use shared::limits::TRANSACTION_EXPIRES_IN;
 use shared::pkce::{CodeChallenge, CodeVerifier};
 use shared::seal::SealKey;
 use shared::secret::base64url;
 use shared::time::UnixTime;
-use shared::transaction::TransactionId;
+use shared::transaction::{self, TransactionId};
 
 use super::return_to::ReturnTo;
 
@@ -64,8 +64,8 @@ pub(super) struct SignIns<'a> {
 }
 
 impl SignIns<'_> {
-    /// Begins a sign-in. Those that the browser has begun already make room: what cannot be opened
-    /// any more, and the oldest beyond [`TRANSACTIONS`]. `None` when it fits into no cookie.
+    /// Begins a sign-in. Those that the browser has begun already make room
+    /// ([`transaction::make_room`]). `None` when it fits into no cookie.
     pub(super) fn begin(
         &self,
         cookies: Option<&str>,
@@ -80,7 +80,11 @@ impl SignIns<'_> {
         let sign_in = SignIn { return_to, nonce: nonce.clone(), verifier, started_at: now };
         let json = serde_json::to_vec(&sign_in).ok()?;
         let sealed = self.keys.current().seal(random.seal, state.as_str().as_bytes(), &json)?;
-        let mut set_cookies = self.given_way(cookies, now);
+        let started_at = |state: &TransactionId, sealed: &str| {
+            self.open(state, sealed, now).map(|sign_in| sign_in.started_at)
+        };
+        let mut set_cookies =
+            transaction::make_room(self.policy, cookies.as_slice(), COOKIE, started_at);
         set_cookies.push(self.policy.set(&name(&state), &sealed, Some(EXPIRES_IN)));
         let state = state.as_str().to_owned();
         Some(Begun { state, nonce, code_challenge, set_cookies })
@@ -89,7 +93,10 @@ impl SignIns<'_> {
     /// Finds the sign-in of a `state`; `None` when this browser has none, or none any more.
     pub(super) fn find(&self, cookies: Option<&str>, state: &str, now: UnixTime) -> Option<SignIn> {
         let state = TransactionId::parse(state)?;
-        let sealed = self.policy.find(cookies, &name(&state))?;
+        self.open(&state, self.policy.find(cookies, &name(&state))?, now)
+    }
+
+    fn open(&self, state: &TransactionId, sealed: &str, now: UnixTime) -> Option<SignIn> {
         let open = |key: &SealKey| key.open(state.as_str().as_bytes(), sealed).ok();
         let json = self.keys.accepted().find_map(open)?;
         let sign_in: SignIn = serde_json::from_slice(&json).ok()?;
@@ -99,20 +106,6 @@ impl SignIns<'_> {
     /// Returns the `Set-Cookie` value that removes the sign-in of a `state`.
     pub(super) fn remove(&self, state: &str) -> Option<String> {
         TransactionId::parse(state).map(|state| self.policy.remove(&name(&state)))
-    }
-
-    fn given_way(&self, cookies: Option<&str>, now: UnixTime) -> Vec<String> {
-        let (mut live, mut removed) = (Vec::new(), Vec::new());
-        for suffix in self.policy.suffixes(cookies, COOKIE) {
-            match self.find(cookies, suffix, now) {
-                Some(sign_in) => live.push((sign_in.started_at, suffix)),
-                None => removed.push(suffix),
-            }
-        }
-        live.sort();
-        let too_many = (live.len() + 1).saturating_sub(TRANSACTIONS);
-        removed.extend(live.into_iter().take(too_many).map(|(_, suffix)| suffix));
-        removed.iter().map(|suffix| self.policy.remove(&format!("{COOKIE}{suffix}"))).collect()
     }
 }
 
@@ -124,6 +117,7 @@ fn name(state: &TransactionId) -> String {
 mod tests {
     use shared::edge_keys::EdgeKeys;
     use shared::issuer::Issuer;
+    use shared::limits::TRANSACTIONS;
 
     use super::*;
 
@@ -179,12 +173,13 @@ mod tests {
                 .map(|number| begin(&sign_ins, None, number, NOW.plus(number.into())))
                 .collect();
             let mut cookies: Vec<String> = begun.iter().map(cookie).collect();
-            cookies.push("__Host-cadence_bff_tx_x=rubbish".to_owned());
+            cookies.push("__Host-cadence_bff_tx_xxxxxxxxxxxxxxxx=rubbish".to_owned());
+            cookies.push("__Host-cadence_bff_tx_x=not one of ours".to_owned());
             let header = cookies.join("; ");
             let one_more = begin(&sign_ins, Some(&header), count, NOW.plus(100));
             let removed = &one_more.set_cookies[..one_more.set_cookies.len() - 1];
             assert_eq!(removed.len(), 2, "what cannot be opened, and the oldest: {removed:?}");
-            assert!(removed[0].starts_with("__Host-cadence_bff_tx_x=;"));
+            assert!(removed[0].starts_with("__Host-cadence_bff_tx_xxxxxxxxxxxxxxxx=;"));
             assert!(removed[1].contains(&begun[0].state));
         });
     }

@@ -3,6 +3,7 @@
 //! Others than this worker may be able to write there, so a copy is authenticated. A cache that
 //! does not work is the same as an empty one.
 
+use js_sys::{Array, Promise};
 use shared::endpoint::INTERNAL;
 use shared::secret::{MacKey, base64url, base64url_decode, same_bytes};
 use wasm_bindgen::{JsCast as _, JsValue};
@@ -13,18 +14,29 @@ use super::Written;
 use crate::answer::{Answer, Body};
 use crate::{Edge, platform};
 
+/// How long a copy is waited for, milliseconds: the origin answers as soon, and whoever waits has
+/// little more than a load's time.
+const FOUND_IN_MS: i32 = 200;
+
 /// A copy, and the moment for which it stands, milliseconds since the epoch.
 pub(super) struct Copied {
     pub(super) written: Written,
     pub(super) loaded_at: u64,
 }
 
-/// Finds the copy of what the origin has at `path`.
+/// Finds the copy of what the origin has at `path`; `None` also when the cache takes too long.
 pub(super) async fn get(edge: &Edge, path: &str) -> Option<Copied> {
-    let response = JsFuture::from(cache().ok()?.match_with_str(&url(edge, path))).await.ok()?;
+    let deadline = platform::timer(FOUND_IN_MS);
+    let response = in_time(&cache().ok()?.match_with_str(&url(edge, path)), &deadline).await?;
     let response: Response = response.dyn_into().ok()?;
-    let text = JsFuture::from(response.text().ok()?).await.ok()?;
+    let text = in_time(&response.text().ok()?, &deadline).await?;
     read(&edge.config.keys.kept, path, &text.as_string()?)
+}
+
+/// Waits for a promise of the cache until the deadline's is kept: with `undefined`, which the cache,
+/// too, says of what is not there.
+async fn in_time(promise: &Promise, deadline: &Promise) -> Option<JsValue> {
+    JsFuture::from(Promise::race(&Array::of2(promise, deadline))).await.ok()
 }
 
 /// Keeps a copy for `stale` milliseconds.

@@ -105,9 +105,10 @@ impl<T> Slot<T> {
 }
 
 /// Makes room for one more slot, if need be: removes one without a value, or one whose value is
-/// `expendable`, before the one that was loaded longest ago.
+/// `expendable`, before one that somebody waits for, before the one that was loaded longest ago.
 pub(super) fn make_room<K: Clone + Eq + Hash, T>(
     slots: &mut HashMap<K, Slot<T>>,
+    now: u64,
     expendable: impl Fn(&T) -> bool,
 ) {
     if slots.len() < SLOTS {
@@ -115,7 +116,7 @@ pub(super) fn make_room<K: Clone + Eq + Hash, T>(
     }
     let first = slots.iter().min_by_key(|(_, slot)| {
         let is_kept = slot.value.as_ref().is_some_and(|value| !expendable(value));
-        (is_kept, slot.loaded_at)
+        (is_kept, slot.is_loading(now), slot.loaded_at)
     });
     if let Some(key) = first.map(|(key, _)| key.clone()) {
         slots.remove(&key);
@@ -188,17 +189,25 @@ mod tests {
             (1..=SLOTS as u64).map(|at| (at, loaded_at(at))).collect()
         };
         let mut slots = full();
-        make_room(&mut slots, |_| false);
+        make_room(&mut slots, 900, |_| false);
         assert!(slots.len() == SLOTS - 1 && !slots.contains_key(&1), "the oldest");
-        make_room(&mut slots, |_| false);
+        make_room(&mut slots, 900, |_| false);
         assert_eq!(slots.len(), SLOTS - 1, "there is room");
         let mut slots = full();
         slots.insert(9, Slot { loading_since: Some(900), ..Slot::EMPTY });
-        make_room(&mut slots, |_| false);
+        make_room(&mut slots, 900, |_| false);
         assert!(slots.contains_key(&1) && !slots.contains_key(&9), "one that has no value");
         let mut slots = full();
         slots.insert(9, Slot { value: Some(Rc::new(0)), ..loaded_at(900) });
-        make_room(&mut slots, |value| *value == 0);
+        make_room(&mut slots, 900, |value| *value == 0);
         assert!(slots.contains_key(&1) && !slots.contains_key(&9), "one whose value says nothing");
+        for (now, first) in [(900, 9), (900 + LOAD_ENDS_IN_MS, 8)] {
+            let mut slots = full();
+            slots.insert(8, Slot { loading_since: Some(900), ..Slot::EMPTY });
+            slots.insert(9, Slot { value: Some(Rc::new(0)), ..loaded_at(900) });
+            make_room(&mut slots, now, |value| *value == 0);
+            assert!(!slots.contains_key(&first), "somebody waits for 8, but not for ever: {now}");
+            assert_eq!(slots.len(), SLOTS - 1);
+        }
     }
 }

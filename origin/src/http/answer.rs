@@ -11,15 +11,20 @@ use serde::Serialize;
 use shared::authorize::ErrorRedirect;
 use shared::bearer;
 use shared::client_auth;
-use shared::error::{ErrorCode, OAuthError};
+use shared::error::{self, ErrorCode, OAuthError};
 use shared::issuer::Issuer;
 use shared::page::{ErrorKind, ErrorPage, Page};
 
 use crate::app::Unavailable;
+use crate::clock;
 use crate::grant::Denied;
 
-/// Seconds after which a client is asked to try again when something is away.
-pub const RETRY_IN: &str = "2";
+/// Draws how soon a client is asked to try again when something is away: see [`error::retry_in`].
+#[must_use]
+pub fn retry_in() -> &'static str {
+    let [drawn] = clock::random();
+    error::retry_in(drawn)
+}
 
 /// Why a request is not answered with what it asked for.
 #[derive(Debug)]
@@ -98,7 +103,7 @@ impl HttpError {
     fn retry_after(&self) -> Option<HeaderValue> {
         match self {
             Self::Throttled { retry_in } => Some(HeaderValue::from(*retry_in)),
-            _ if self.told().status() == 503 => Some(HeaderValue::from_static(RETRY_IN)),
+            _ if self.told().status() == 503 => Some(HeaderValue::from_static(retry_in())),
             _ => None,
         }
     }

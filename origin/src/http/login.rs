@@ -67,7 +67,7 @@ async fn submitted(app: &Arc<App>, incoming: &Incoming) -> Result<Response, NotS
             tracing::warn!(request_id = incoming.request_id, %cause, "a login cannot be checked");
             let problem = Some(LoginProblem::Unavailable);
             let page = show(StatusCode::SERVICE_UNAVAILABLE, &sign_in, &username, problem);
-            return Ok(answer::with_header(page, RETRY_AFTER, answer::RETRY_IN));
+            return Ok(answer::with_header(page, RETRY_AFTER, answer::retry_in()));
         }
     };
     let now = incoming.now;
