@@ -69,6 +69,8 @@ fn a_full_disk_stops_writes_alone_and_loses_nothing() {
     for path in ["/oauth2/jwks", "/.well-known/openid-configuration", "/healthz"] {
         server.get(path).send().expect(200);
     }
+    // Also one that was never seen before, which would be written down.
+    is_alive(&server, &newest.access);
     is_alive(&server, &tokens.access);
     let told = WEB.introspect(&server, &tokens.access).expect(200).json();
     assert_eq!(told["active"], true, "reads go on");

@@ -483,10 +483,29 @@ fn who_hangs_up_before_the_answer_keeps_the_session() {
     });
     let _log = server.log_on_failure();
     let tokens = WEB.tokens(&server, "openid");
-    let form = [("grant_type", "refresh_token"), ("refresh_token", &*tokens.refresh)];
+    hang_up(&server, &postgres, &tokens.refresh);
+    thread::sleep(LATER_THAN_THE_GRACE);
+    let next = Tokens::of(&WEB.refresh(&server, &tokens.refresh));
+    is_alive(&server, &next.access);
+    WEB.refresh(&server, &next.refresh).expect(200);
+
+    // RT04: whoever was told the successor, and hangs up on a repetition, gains nothing by it.
+    let stolen = WEB.tokens(&server, "openid");
+    let told = Tokens::of(&WEB.refresh(&server, &stolen.refresh));
+    for _ in 0..3 {
+        hang_up(&server, &postgres, &stolen.refresh);
+    }
+    thread::sleep(LATER_THAN_THE_GRACE);
+    WEB.refresh(&server, &stolen.refresh).refused(400, "invalid_grant");
+    grant_is_dead(&server, &WEB, &told);
+}
+
+/// Refreshes, and hangs up while the directory keeps the request waiting.
+fn hang_up(server: &Server, postgres: &Postgres, token: &str) {
+    let form = [("grant_type", "refresh_token"), ("refresh_token", token)];
     let request = WEB.sign(server.post("/oauth2/token"), &form);
     // The client is remembered; what the user has consented to is not.
-    WEB.revoke(&server, "x").expect(200);
+    WEB.revoke(server, "x").expect(200);
     let frozen = postgres.freeze();
     let mut connection = Connection::open(&server.url);
     connection.write(&wire::bytes(&request));
@@ -494,8 +513,4 @@ fn who_hangs_up_before_the_answer_keeps_the_session() {
     drop(connection);
     thread::sleep(Duration::from_millis(300));
     drop(frozen);
-    thread::sleep(LATER_THAN_THE_GRACE);
-    let next = Tokens::of(&WEB.refresh(&server, &tokens.refresh));
-    is_alive(&server, &next.access);
-    WEB.refresh(&server, &next.refresh).expect(200);
 }

@@ -18,20 +18,26 @@ use shared::seal::SealKey;
 use shared::secret::{MacKey, Sha256Digest};
 use shared::time::UnixTime;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::config::Config;
 use crate::directory::{Directory, DirectoryError};
 use crate::ending::Ending;
+use crate::holds::Holds;
 use crate::keys::{KeyError, KeyRing, SigningFailed};
 use crate::known::Known;
 use crate::password::{Overloaded, PasswordPool};
 use crate::seen_requests::SeenRequests;
 use crate::statuses::Statuses;
 use crate::store::{Store, StoreError};
+use crate::thinning::Thinning;
 
 /// Access tokens that are remembered as verified.
 const VERIFIED: u64 = 20_000;
+
+/// Requests that are answered at a time, once they have arrived in full: those beyond it are refused
+/// at once, because what waits longer than a request may take is answered for nobody.
+const ANSWERED_AT_ONCE: usize = 1_024;
 
 /// The only state of the process.
 pub struct App {
@@ -52,6 +58,12 @@ pub struct App {
     pub client_failures: Cache<Sha256Digest, Arc<AtomicU32>>,
     /// The keys that the edge has, too.
     pub edge_keys: EdgeKeys,
+    /// Sessions that are rid of what is dead in them.
+    pub thinning: Thinning,
+    /// Refreshes that nobody was told of.
+    pub holds: Holds,
+    /// Places of requests that are being answered.
+    pub answering: Semaphore,
     /// Requests that the edge has signed lately.
     pub seen_requests: SeenRequests,
     /// Places in status lists for access tokens to come.
@@ -159,6 +171,9 @@ impl App {
                 .time_to_live(Duration::from_secs(LOGIN_WINDOW_IN))
                 .build(),
             edge_keys: EdgeKeys::derive(edge_secret, second.map(|it| it.0.as_bytes())),
+            thinning: Thinning::default(),
+            holds: Holds::default(),
+            answering: Semaphore::new(ANSWERED_AT_ONCE),
             seen_requests: SeenRequests::default(),
             require_edge: config.require_edge,
             notices_put: Notify::new(),

@@ -98,11 +98,18 @@ pub struct UserRecord {
 
 impl UserRecord {
     /// Returns when a login that happens `now` counts as having happened: after what has ended older
-    /// ones, which may have been in this very second.
+    /// ones, which may have been in this very second, and by a clock that is ahead.
     #[must_use]
     pub fn auth_time(&self, now: UnixTime) -> UnixTime {
-        now.max(self.valid_from.min(now.plus(CLOCK_SKEW)))
+        now.max(self.valid_from.min(older_logins_end(now.plus(CLOCK_SKEW))))
     }
+}
+
+/// Returns the moment before which logins are worth nothing that have happened until now, also by the
+/// clock of a server that is ahead of this one.
+#[must_use]
+pub const fn older_logins_end(now: UnixTime) -> UnixTime {
+    now.plus(1 + CLOCK_SKEW)
 }
 
 /// What a user has consented to for a client.
@@ -258,7 +265,10 @@ mod tests {
         };
         assert_eq!(auth_time(UnixTime::default()), now);
         assert_eq!(auth_time(now.plus(1)), now.plus(1));
-        assert_eq!(auth_time(now.plus(3_600)), now.plus(CLOCK_SKEW), "not for ever");
+        assert_eq!(auth_time(older_logins_end(now)), older_logins_end(now));
+        let ahead = now.plus(CLOCK_SKEW);
+        assert_eq!(auth_time(older_logins_end(ahead)), older_logins_end(ahead));
+        assert_eq!(auth_time(now.plus(3_600)), older_logins_end(ahead), "not for ever");
     }
 
     #[test]

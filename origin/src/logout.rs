@@ -1,5 +1,7 @@
 //! Ending login sessions: who is told, and what is revoked.
 
+use std::collections::HashSet;
+
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use shared::secret::Sha256Digest;
 use shared::time::UnixTime;
@@ -47,7 +49,8 @@ pub async fn end(
     revoke(app, &grants, user, outliving, now).await?;
     let mut all = app.store.take_session(session).await?;
     tell(app, &all, user, now).await?;
-    all.retain(|grant| !grants.contains(grant));
+    let revoked: HashSet<SessionGrant> = grants.into_iter().collect();
+    all.retain(|grant| !revoked.contains(grant));
     revoke(app, &all, user, outliving, now).await
 }
 
@@ -100,9 +103,11 @@ async fn put_notices(
     now: UnixTime,
 ) -> Result<(), Unavailable> {
     let mut notices: Vec<LogoutNotice> = Vec::new();
-    for notice in grants.iter().filter_map(|grant| grant.notice.as_ref()) {
+    let all: HashSet<&LogoutNotice> =
+        grants.iter().filter_map(|grant| grant.notice.as_ref()).collect();
+    for notice in all {
         let is_meant = user.is_none_or(|user| user == notice.user_id.0);
-        if !is_meant || notices.contains(notice) {
+        if !is_meant {
             continue;
         }
         let record = app.known.client(&notice.client_id).await?;

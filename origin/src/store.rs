@@ -13,7 +13,7 @@
 //! | `cadence:user-sessions:<digest>` | zset | digests of a user's sessions, by their absolute ends | absolute end of the last one |
 //! | `cadence:transaction:<digest>` | string | `1`: the sign-in was completed | end of the transaction |
 //! | `cadence:code:{grant_id}` | hash | `digest`, `binding`, `client_id`, `user_id`, `scope`, `nonce`, `auth_time`, `session`, `expires_at` | 60 s |
-//! | `cadence:grant:{grant_id}` | hash | `client_id`, `user_id`, `scope`, `auth_time`, `code` (digest of the redeemed code), `generation`, `current`, `previous` (digests of refresh tokens; `previous` goes when something of the current generation is seen), `rotated_at` (the idle end while the previous one is held), `numbers` (access tokens so far), `oldest` (the first of them that may be alive), `expires_at`, `idle_expires_at`, `revoked_at` | to `idle_expires_at` |
+//! | `cadence:grant:{grant_id}` | hash | `client_id`, `user_id`, `scope`, `auth_time`, `code` (digest of the redeemed code), `generation`, `current`, `previous` (digests of refresh tokens; `previous` goes when something of the current generation is seen), `rotated_at` (the idle end while the previous one is held), `asked` (who may have been told the current one since: ids, a space between two), `numbers` (access tokens so far), `oldest` (the first of them that may be alive), `expires_at`, `idle_expires_at`, `revoked_at` | to `idle_expires_at` |
 //! | `cadence:jti:{grant_id}:<number>` | hash | `generation`, `expires_at`, `list`, `idx` (its place in a status list), `revoked_at` (when it was revoked alone) | end of the access token, revoked or not |
 //! | `cadence:status-lists:{status}` | hash | `list` (the one that is being filled), `next` (its first status that is not reserved) | [`STATUS_LIST_KEPT_IN`] after the last reservation |
 //! | `cadence:status-list:{status}:<list>` | string | one bit per access token, the first one in the lowest bit of the first byte; 1: revoked | the same |
@@ -73,7 +73,7 @@ use shared::token::{GrantId, Jti};
 
 pub use self::bff::{BffGrant, BffOpened, BffOwner, BffRenewal, BffSessionRecord, BffVersion};
 use self::generations::Ends;
-pub use self::generations::{Generations, Presented};
+pub use self::generations::{Asked, Generations, Presented};
 pub use self::notices::{LogoutNotice, TakenNotice};
 pub use self::records::{
     AccessName, AccessRow, Attempt, AttemptId, CodeRecord, CodeRedemption, GrantRecord, LateCode,
@@ -131,8 +131,9 @@ pub trait Store: Send + Sync {
     /// Remembers a code, and its grant under its login session.
     ///
     /// When that session has ended meanwhile, the code is not kept, so that a logout is never
-    /// outrun by a code: redeeming finds nothing.
-    async fn put_code(&self, code: &CodeRecord, now: UnixTime) -> Result<(), StoreError>;
+    /// outrun by a code: redeeming finds nothing. Returns how many grants the session has then; 0
+    /// when it has ended.
+    async fn put_code(&self, code: &CodeRecord, now: UnixTime) -> Result<usize, StoreError>;
 
     /// Remembers grants under a session, as if they were begun under it.
     async fn link_grants(
@@ -159,14 +160,14 @@ pub trait Store: Send + Sync {
         now: UnixTime,
     ) -> Result<Rotated, StoreError>;
 
-    /// Lets a refresh token that was just rotated be presented again, however late, as long as
-    /// nothing of the new generation is seen: whoever asked was not told its successor. Its grace
-    /// begins when it is repeated. Changes nothing when `presented` is not the previous one.
-    async fn hold_refresh(
-        &self,
-        grant_id: &GrantId,
-        presented: &Sha256Digest,
-    ) -> Result<(), StoreError>;
+    /// Says that whoever made this presentation was not told the successor. When nobody was who has
+    /// presented the token since its rotation, it may be presented again, however late, as long as
+    /// nothing of the new generation is seen; its grace begins when it is repeated. So a repetition
+    /// that is broken off prolongs nothing for whoever was told before.
+    ///
+    /// Idempotent. Changes nothing when the token is not the previous one, or the rotation has not
+    /// happened.
+    async fn hold_refresh(&self, rotation: &RefreshRotation) -> Result<(), StoreError>;
 
     /// Tells whether an access token is active: its row is there, its grant is not revoked, and
     /// its generation is covered ([`Generations::covers`]). Seeing a token of the current
@@ -324,6 +325,13 @@ pub trait Store: Send + Sync {
         &self,
         session: &Sha256Digest,
     ) -> Result<Vec<SessionGrant>, StoreError>;
+
+    /// Forgets grants under a session. Does NOT revoke them.
+    async fn unlink_grants(
+        &self,
+        session: &Sha256Digest,
+        grants: &[SessionGrant],
+    ) -> Result<(), StoreError>;
 
     /// Finds a user's live sessions, in no order. Does NOT move their idle ends.
     async fn find_user_sessions(

@@ -6,7 +6,6 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use shared::client::Client;
-use shared::limits::CLOCK_SKEW;
 use shared::secret::Sha256Digest;
 use shared::token_request::Password;
 
@@ -15,7 +14,7 @@ use super::{CHANGED_MEANWHILE, CommandError, client, directory, user};
 use crate::account;
 use crate::clock;
 use crate::config::Config;
-use crate::directory::{ClientRecord, Directory, UserRecord, canonical_username};
+use crate::directory::{ClientRecord, Directory, UserRecord, canonical_username, older_logins_end};
 use crate::password::{self, PasswordPool, PasswordVerdict};
 
 /// Brings clients and users to what a file says.
@@ -202,11 +201,10 @@ async fn try_user(
             let verdict = PasswordPool::new().verify(password, Some(&known.password_hash)).await;
             let (password_hash, valid_from) = match verdict {
                 Ok(PasswordVerdict::Right) => (known.password_hash.clone(), known.valid_from),
-                // A new password ends what was begun with the old one, also by a server's clock
-                // that is ahead of this one.
+                // A new password ends what was begun with the old one.
                 _ => (
                     password::hash(entry.password.as_bytes()),
-                    known.valid_from.max(clock::now().plus(1 + CLOCK_SKEW)),
+                    known.valid_from.max(older_logins_end(clock::now())),
                 ),
             };
             UserRecord {

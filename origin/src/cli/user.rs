@@ -12,7 +12,7 @@ use shared::token_request::Password;
 use super::output::Output;
 use super::{CHANGED_MEANWHILE, CommandError, directory};
 use crate::config::Config;
-use crate::directory::{Directory, UserRecord, canonical_username};
+use crate::directory::{Directory, UserRecord, canonical_username, older_logins_end};
 use crate::store::UserId;
 use crate::{clock, password};
 
@@ -93,7 +93,7 @@ impl User {
                 let found = find(&*directory, &username).await?;
                 let now = clock::now();
                 let disabled_at = found.disabled_at.or(Some(now));
-                let valid_from = found.valid_from.max(now.plus(1));
+                let valid_from = found.valid_from.max(older_logins_end(now));
                 let record = UserRecord { valid_from, disabled_at, ..found.clone() };
                 change(&*directory, &found, &record, output).await?;
             }

@@ -9,7 +9,7 @@ use shared::time::UnixTime;
 use shared::token::RefreshToken;
 
 use super::Denied;
-use crate::store::{AccessRow, GrantRecord, RefreshRotation, Rotated};
+use crate::store::{AccessRow, AttemptId, GrantRecord, RefreshRotation, Rotated};
 
 /// What may follow a refresh token: one successor for each key that is accepted, the one that the
 /// current key makes first.
@@ -20,7 +20,7 @@ pub struct Successors {
 }
 
 /// Says what the store is to rotate for a refresh token that is proven to be the client's, and
-/// what may follow it. `status` is for the access token.
+/// what may follow it. `status` is for the access token, `attempt` names this presentation.
 ///
 /// Does NOT tell whether the token is the live one.
 ///
@@ -32,6 +32,7 @@ pub fn present(
     presented: &RefreshToken,
     scope: Option<Scope>,
     status: StatusIndex,
+    attempt: AttemptId,
     now: UnixTime,
 ) -> Result<(RefreshRotation, Successors), Denied> {
     let mut successors = presented.successors(keys, &client.client_id).into_iter();
@@ -46,6 +47,7 @@ pub fn present(
         access_expires_at: now.plus(ACCESS_TOKEN_EXPIRES_IN),
         status,
         refresh_idle_in: REFRESH_IDLE_IN,
+        attempt,
     };
     Ok((rotation, Successors { next, others: successors.collect() }))
 }
@@ -91,7 +93,7 @@ mod tests {
     }
 
     fn successors(keys: &TokenKeys) -> Successors {
-        present(keys, &client("web"), &first(), None, status(), NOW).unwrap().1
+        present(keys, &client("web"), &first(), None, status(), AttemptId([1; 16]), NOW).unwrap().1
     }
 
     #[test]

@@ -241,14 +241,13 @@ impl Account {
         client_id: &ClientId,
     ) -> Result<(), HttpError> {
         for session in self.sessions(app, incoming).await? {
-            for grant in app.store.find_session_grants(&session.digest()).await? {
-                let is_meant = grant.notice.is_some_and(|notice| {
+            let mut grants = app.store.find_session_grants(&session.digest()).await?;
+            grants.retain(|grant| {
+                grant.notice.as_ref().is_some_and(|notice| {
                     notice.client_id == *client_id && notice.user_id == self.user.user_id
-                });
-                if is_meant {
-                    app.store.revoke_grant(&grant.grant_id, incoming.now).await?;
-                }
-            }
+                })
+            });
+            logout::revoke(app, &grants, None, Outliving::Nothing, incoming.now).await?;
         }
         Ok(())
     }
@@ -263,7 +262,8 @@ impl Account {
                 self.end(app, incoming, &session.digest()).await?;
             }
         }
-        // A login of this very second is not newer.
+        // A login of this very second is not newer. Sessions are ended one by one, so nothing depends on
+        // how far clocks are apart.
         let valid_from = incoming.now.max(self.session.auth_time).plus(1);
         app.known.end_logins(&self.user.user_id, valid_from).await?;
         let sessions = app.store.find_user_sessions(&self.user.user_id, incoming.now).await?;

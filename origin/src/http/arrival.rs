@@ -30,6 +30,7 @@ use shared::secret::{Sha256Digest, base64url};
 use shared::sign_in;
 use shared::signed_request::{self, ClaimedStatement, EdgeStatement, RequestParts};
 use shared::time::UnixTime;
+use tokio::sync::{SemaphorePermit, TryAcquireError};
 
 use super::answer::{self, Cause, HttpError};
 use super::listen::Ambiguous;
@@ -150,14 +151,17 @@ pub async fn receive(State(app): State<Arc<App>>, request: Request, next: Next) 
     let arriving = arrive(&app, request, endpoint, &mut request_id).await;
     let arrived = Instant::now();
     let mut response = match arriving {
-        Ok(arrived) => {
-            let answered = AssertUnwindSafe(next.run(arrived)).catch_unwind();
-            match tokio::time::timeout(ANSWER_IN, answered).await {
-                Ok(Ok(response)) => response,
-                Ok(Err(_)) => instead("the handler panicked", endpoint, &request_id),
-                Err(_) => instead("the answer took too long", endpoint, &request_id),
+        Ok(arrived) => match place(&app, endpoint) {
+            Ok(_place) => {
+                let answered = AssertUnwindSafe(next.run(arrived)).catch_unwind();
+                match tokio::time::timeout(ANSWER_IN, answered).await {
+                    Ok(Ok(response)) => response,
+                    Ok(Err(_)) => instead("the handler panicked", endpoint, &request_id),
+                    Err(_) => instead("the answer took too long", endpoint, &request_id),
+                }
             }
-        }
+            Err(_) => instead("too many requests are being answered", endpoint, &request_id),
+        },
         Err(response) => response,
     };
     if response.status() == StatusCode::UNAUTHORIZED && endpoint.is_some_and(is_for_clients) {
@@ -174,6 +178,18 @@ pub async fn receive(State(app): State<Arc<App>>, request: Request, next: Next) 
     )
     .increment(1);
     response
+}
+
+/// Takes a place among the requests that are being answered. Whoever asks whether the process lives
+/// needs none: one that has much to do is not to be replaced.
+fn place(
+    app: &App,
+    endpoint: Option<Endpoint>,
+) -> Result<Option<SemaphorePermit<'_>>, TryAcquireError> {
+    if matches!(endpoint, Some(Endpoint::Health | Endpoint::Ready)) {
+        return Ok(None);
+    }
+    app.answering.try_acquire().map(Some)
 }
 
 /// Tells whether whoever calls an endpoint authenticates as a client.

@@ -243,7 +243,8 @@ pub async fn issue_code(
     };
     // A store that came back empty is noticed before the first token is minted.
     app.statuses.confirm(now).await?;
-    app.store.put_code(&record, now).await?;
+    let grants = app.store.put_code(&record, now).await?;
+    app.thinning.look(&app.store, &session.digest, grants);
     Ok(answer::redirect(&request.success_location(code.as_str(), &app.issuer)))
 }
 

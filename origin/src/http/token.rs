@@ -21,9 +21,10 @@ use crate::directory::ClientRecord;
 use crate::grant::authorization_code::{self, Begun};
 use crate::grant::refresh_token::{self, Successors};
 use crate::grant::{Denied, password};
+use crate::holds::Outcome;
 use crate::issue::{self, Issuance, TokenResponse};
 use crate::login::{Login, login};
-use crate::store::{GrantRecord, RefreshRotation, Rotated, StoreError};
+use crate::store::{AttemptId, GrantRecord, RefreshRotation, Rotated, StoreError};
 
 /// Issues tokens.
 ///
@@ -147,22 +148,22 @@ pub async fn by_refresh_token(
     let now = incoming.now;
     let status = app.statuses.take(now).await?;
     let keys = &app.edge_keys.tokens;
+    let attempt = AttemptId(clock::random());
     let (rotation, successors) =
-        refresh_token::present(keys, client, presented, scope.clone(), status, now)?;
+        refresh_token::present(keys, client, presented, scope.clone(), status, attempt, now)?;
     let (answer, answered) = oneshot::channel();
     // A task of its own, which nobody ends between the rotation and its answer.
     let (app, client) = (Arc::clone(app), client.clone());
     tokio::spawn(async move {
-        let rotated = app.store.rotate_refresh(&rotation, now).await;
-        let is_unknown = rotated.is_err();
-        let issued = match rotated {
-            Ok(rotated) => {
-                issue_next(&app, &client, &rotation, rotated, successors, scope, now).await
-            }
-            Err(error) => Err(error.into()),
+        let (issued, outcome) = match app.store.rotate_refresh(&rotation, now).await {
+            Ok(rotated) => (
+                issue_next(&app, &client, &rotation, rotated, successors, scope, now).await,
+                Outcome::Known,
+            ),
+            Err(error) => (Err(error.into()), Outcome::Unknown),
         };
-        if answer.send(issued).is_err() || is_unknown {
-            hold(&app, &rotation).await;
+        if answer.send(issued).is_err() || outcome == Outcome::Unknown {
+            app.holds.hold(&app.store, &rotation, outcome).await;
         }
     });
     answered.await.map_err(|_| Unavailable::new("a refresh panicked"))?
@@ -191,16 +192,9 @@ async fn issue_next(
     let issued = issue_to_a_good_user(app, client, issuance, now).await;
     if matches!(issued, Err(HttpError::Unavailable(_))) {
         // Before anybody can ask again.
-        hold(app, rotation).await;
+        app.holds.hold(&app.store, rotation, Outcome::Known).await;
     }
     issued
-}
-
-/// Keeps the token good that was presented for a rotation, as far as the store can be reached.
-async fn hold(app: &App, rotation: &RefreshRotation) {
-    if let Err(error) = app.store.hold_refresh(&rotation.grant_id, &rotation.presented).await {
-        tracing::warn!(%error, "a refresh token whose rotation nobody was told of cannot be held");
-    }
 }
 
 /// Issues what a code or a rotation came to, if its user and, where there is one, the consent are

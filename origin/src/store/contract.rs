@@ -66,6 +66,9 @@ macro_rules! for_each_promise {
             refresh_that_is_held_has_its_grace_when_it_is_repeated
             refresh_that_is_held_is_over_when_its_successor_is_seen
             refresh_that_is_not_the_previous_one_is_not_held
+            refresh_whose_successor_was_told_is_not_held_by_a_repetition
+            refresh_of_more_than_a_few_attempts_is_not_held
+            refresh_is_held_when_nobody_was_told_of_those_who_asked
             refresh_of_two_generations_back_kills_within_the_grace
             refresh_of_another_client_changes_nothing
             refresh_beyond_the_scope_changes_nothing
@@ -81,6 +84,7 @@ macro_rules! for_each_promise {
             access_token_of_the_previous_generation_ends_with_the_grace
             access_token_is_revoked_alone
             status_of_a_token_that_the_store_has_lost_is_set
+            number_of_a_lost_token_that_was_revoked_is_not_used_again
             statuses_are_reserved_once
             status_list_is_found_and_others_are_not
             status_of_a_token_is_set_when_it_is_revoked
@@ -113,6 +117,9 @@ macro_rules! for_each_promise {
             sessions_of_a_user_that_are_too_many_are_usable_and_the_newest_found
             grants_that_go_over_keep_the_name_of_their_session
             grants_of_a_session_go_over_by_the_thousands
+            grants_of_a_session_are_counted_and_forgotten
+            session_with_many_grants_is_rid_of_the_dead
+            session_with_many_grants_keeps_the_newest_of_a_client
             notice_is_taken_when_it_is_due
             notice_is_taken_by_nobody_else_while_it_is_leased
             notice_that_is_finished_is_gone
@@ -295,6 +302,7 @@ impl Party {
             access_expires_at: now.plus(ACCESS_IN),
             status: self.status(generation + 1),
             refresh_idle_in: IDLE_IN,
+            attempt: AttemptId([1; 16]),
         }
     }
 }

@@ -30,7 +30,7 @@ use self::columns::{
 use self::grants::{GrantRow, begin_grant, count_alive, put_access, revoke};
 use super::sqlite_file::{BEGIN_WRITE, SqliteFile};
 use super::{
-    AccessName, AccessRow, Attempt, AttemptId, BffGrant, BffOpened, BffOwner, BffRenewal,
+    AccessName, AccessRow, Asked, Attempt, AttemptId, BffGrant, BffOpened, BffOwner, BffRenewal,
     BffSessionRecord, BffVersion, CodeRecord, CodeRedemption, Ends, GrantRecord, LateCode,
     LogoutNotice, NewGrant, Once, Presented, ROW_LEEWAY, Redeemed, RefreshRotation, Rotated,
     SessionGrant, SessionRecord, StatusBlock, Store, StoreError, TakenNotice, UserId, UserSession,
@@ -156,12 +156,12 @@ impl Store for Embedded {
         Ok(if inserted.rows_affected() == 1 { Once::First } else { Once::Again })
     }
 
-    async fn put_code(&self, code: &CodeRecord, now: UnixTime) -> Result<(), StoreError> {
+    async fn put_code(&self, code: &CodeRecord, now: UnixTime) -> Result<usize, StoreError> {
         let mut transaction = self.begin().await?;
         let grant_id = code.grant_id.to_string();
         let grant = SessionGrant::of(code);
         if !sessions::link(&mut transaction, &code.session, &grant, now).await? {
-            return Ok(());
+            return Ok(0);
         }
         sqlx::query(
             "INSERT OR REPLACE INTO codes (grant_id, digest, binding, client_id, user_id, scope, \
@@ -179,7 +179,9 @@ impl Store for Embedded {
         .bind(seconds(code.expires_at)?)
         .execute(&mut *transaction)
         .await?;
-        Ok(transaction.commit().await?)
+        let count = sessions::count_grants(&mut transaction, &code.session).await?;
+        transaction.commit().await?;
+        Ok(count)
     }
 
     async fn link_grants(
@@ -316,12 +318,15 @@ impl Store for Embedded {
         let generation = if repeated.is_some() {
             // One that was held is answered now, and its grace begins.
             let rotated_at = generations.rotated_at.min(now);
-            sqlx::query("UPDATE grants SET rotated_at = ?, numbers = ? WHERE grant_id = ?")
-                .bind(seconds(rotated_at)?)
-                .bind(integer(jti.number)?)
-                .bind(grant_id.to_string())
-                .execute(&mut *transaction)
-                .await?;
+            sqlx::query(
+                "UPDATE grants SET rotated_at = ?, asked = ?, numbers = ? WHERE grant_id = ?",
+            )
+            .bind(seconds(rotated_at)?)
+            .bind(generations.asked.and(&rotation.attempt).as_str())
+            .bind(integer(jti.number)?)
+            .bind(grant_id.to_string())
+            .execute(&mut *transaction)
+            .await?;
             generations.generation
         } else {
             let generation = generations.generation.checked_add(1);
@@ -329,12 +334,13 @@ impl Store for Embedded {
             let idle_expires_at = grant.expires_at.min(now.plus(rotation.refresh_idle_in));
             sqlx::query(
                 "UPDATE grants SET generation = ?, current = ?, previous = ?, \
-                 rotated_at = ?, numbers = ?, idle_expires_at = ? WHERE grant_id = ?",
+                 rotated_at = ?, asked = ?, numbers = ?, idle_expires_at = ? WHERE grant_id = ?",
             )
             .bind(generation)
             .bind(bytes(successor))
             .bind(bytes(presented))
             .bind(seconds(now)?)
+            .bind(Asked::first(&rotation.attempt).as_str())
             .bind(integer(jti.number)?)
             .bind(seconds(idle_expires_at)?)
             .bind(grant_id.to_string())
@@ -350,19 +356,25 @@ impl Store for Embedded {
         })
     }
 
-    async fn hold_refresh(
-        &self,
-        grant_id: &GrantId,
-        presented: &Sha256Digest,
-    ) -> Result<(), StoreError> {
+    async fn hold_refresh(&self, rotation: &RefreshRotation) -> Result<(), StoreError> {
+        let RefreshRotation { grant_id, presented, attempt, .. } = rotation;
+        let mut transaction = self.begin().await?;
+        let row = GrantRow::read(&mut transaction, grant_id).await?;
+        let generations = row.map(|row| row.generations);
+        let generations = generations.filter(|it| it.previous.as_ref() == Some(presented));
+        let Some(told) = generations.and_then(|it| it.asked.without(attempt)) else {
+            return Ok(());
+        };
         sqlx::query(
-            "UPDATE grants SET rotated_at = idle_expires_at WHERE grant_id = ? AND previous = ?",
+            "UPDATE grants SET asked = ?, rotated_at = iif(?, idle_expires_at, rotated_at) \
+             WHERE grant_id = ?",
         )
+        .bind(told.as_str())
+        .bind(told.is_empty())
         .bind(grant_id.to_string())
-        .bind(bytes(presented))
-        .execute(&self.file.writer)
+        .execute(&mut *transaction)
         .await?;
-        Ok(())
+        Ok(transaction.commit().await?)
     }
 
     async fn find_access(
@@ -394,11 +406,18 @@ impl Store for Embedded {
         let confirms = generation == row.generations.generation;
         if confirms && row.generations.previous.is_some() {
             // Unless it was rotated again since it was read.
-            sqlx::query("UPDATE grants SET previous = NULL WHERE grant_id = ? AND generation = ?")
-                .bind(jti.grant_id.to_string())
-                .bind(generation)
-                .execute(&self.file.writer)
-                .await?;
+            let confirmed = sqlx::query(
+                "UPDATE grants SET previous = NULL WHERE grant_id = ? AND generation = ?",
+            )
+            .bind(jti.grant_id.to_string())
+            .bind(generation)
+            .execute(&self.file.writer)
+            .await;
+            if let Err(error) = confirmed {
+                // The token is good all the same. While nothing can be written nothing rotates, and
+                // the next one that sees it confirms.
+                tracing::warn!(%error, "a refresh cannot be confirmed");
+            }
         }
         Ok(Some(row.grant))
     }
@@ -455,6 +474,12 @@ impl Store for Embedded {
         sqlx::query("DELETE FROM access_tokens WHERE grant_id = ? AND number = ?")
             .bind(jti.grant_id.to_string())
             .bind(number)
+            .execute(&mut *transaction)
+            .await?;
+        // One that was lost with the last writes was issued all the same: its number is used.
+        sqlx::query("UPDATE grants SET numbers = max(numbers, ?) WHERE grant_id = ?")
+            .bind(number)
+            .bind(jti.grant_id.to_string())
             .execute(&mut *transaction)
             .await?;
         statuses::set_one(&mut transaction, status, now).await?;
@@ -604,6 +629,18 @@ impl Store for Embedded {
         session: &Sha256Digest,
     ) -> Result<Vec<SessionGrant>, StoreError> {
         sessions::find_grants(&mut *self.file.readers.acquire().await?, session).await
+    }
+
+    async fn unlink_grants(
+        &self,
+        session: &Sha256Digest,
+        grants: &[SessionGrant],
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        for grant in grants {
+            sessions::unlink(&mut transaction, session, grant).await?;
+        }
+        Ok(transaction.commit().await?)
     }
 
     async fn find_user_sessions(

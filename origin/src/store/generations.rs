@@ -4,9 +4,11 @@ use shared::limits::REFRESH_GRACE_IN;
 use shared::secret::Sha256Digest;
 use shared::time::UnixTime;
 
+use super::AttemptId;
+
 /// The part of a grant's row that decides over refresh tokens and access tokens. The embedded
 /// store asks it; the scripts of the Redis store say the same, and the contract holds both to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Generations {
     /// Generation of the current refresh token; 0 when the grant has none.
     pub generation: u32,
@@ -18,6 +20,65 @@ pub struct Generations {
     /// When the current one replaced the previous one; in the future while the previous one is
     /// held ([`super::Store::hold_refresh`]).
     pub rotated_at: UnixTime,
+    /// Who has presented the previous one since.
+    pub asked: Asked,
+}
+
+/// Attempts that may have been told the current refresh token: ids, a space between two. Whoever
+/// was not told takes its own out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked(String);
+
+impl Asked {
+    /// Of more than these no list is kept: one of them was told.
+    const LEN: usize = 400;
+
+    /// Stands for those that are not listed, and is never taken out.
+    const OTHERS: &str = "*";
+
+    /// The attempt that has rotated the token.
+    #[must_use]
+    pub fn first(attempt: &AttemptId) -> Self {
+        Self(attempt.to_base64url())
+    }
+
+    /// Reads what [`Self::as_str`] gave; `None` where it is not known who has asked.
+    #[must_use]
+    pub fn parse(text: Option<String>) -> Self {
+        Self(text.unwrap_or_else(|| Self::OTHERS.to_owned()))
+    }
+
+    /// Returns the ids.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// One more.
+    #[must_use]
+    pub fn and(&self, attempt: &AttemptId) -> Self {
+        if self.0.contains(Self::OTHERS) {
+            return self.clone();
+        }
+        let full = self.0.len() >= Self::LEN;
+        let one = if full { Self::OTHERS.to_owned() } else { attempt.to_base64url() };
+        Self(format!("{} {one}", self.0))
+    }
+
+    /// One less; `None` when it is not listed.
+    #[must_use]
+    pub fn without(&self, attempt: &AttemptId) -> Option<Self> {
+        let id = attempt.to_base64url();
+        let (own, others): (Vec<_>, Vec<_>) =
+            self.0.split_whitespace().partition(|listed| **listed == id);
+        (!own.is_empty()).then(|| Self(others.join(" ")))
+    }
+
+    /// Tells whether nobody was told.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 /// Which refresh token of its grant a presented one is.

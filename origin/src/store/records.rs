@@ -200,6 +200,8 @@ pub struct RefreshRotation {
     pub status: StatusIndex,
     /// Seconds that the successor lives unused.
     pub refresh_idle_in: u64,
+    /// Names this presentation, for [`super::Store::hold_refresh`].
+    pub attempt: AttemptId,
 }
 
 /// What became of a presented refresh token.
@@ -253,7 +255,7 @@ pub enum Once {
     Again,
 }
 
-/// Names one login attempt: 16 random bytes.
+/// Names one attempt to log in or to refresh: 16 random bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AttemptId(pub [u8; 16]);
 

@@ -206,7 +206,7 @@ impl Store for Redis {
         Ok(if written.is_some() { Once::First } else { Once::Again })
     }
 
-    async fn put_code(&self, code: &CodeRecord, now: UnixTime) -> Result<(), StoreError> {
+    async fn put_code(&self, code: &CodeRecord, now: UnixTime) -> Result<usize, StoreError> {
         grants::put_code(self, code, now).await
     }
 
@@ -242,13 +242,9 @@ impl Store for Redis {
         grants::rotate_refresh(self, rotation, now).await
     }
 
-    async fn hold_refresh(
-        &self,
-        grant_id: &GrantId,
-        presented: &Sha256Digest,
-    ) -> Result<(), StoreError> {
-        self.run(&HOLD_REFRESH, &[&grant_key(grant_id)], |command| {
-            command.arg(presented.to_base64url());
+    async fn hold_refresh(&self, rotation: &RefreshRotation) -> Result<(), StoreError> {
+        self.run(&HOLD_REFRESH, &[&grant_key(&rotation.grant_id)], |command| {
+            command.arg(rotation.presented.to_base64url()).arg(rotation.attempt.to_base64url());
         })
         .await
     }
@@ -465,6 +461,14 @@ impl Store for Redis {
         let mut command = redis::cmd("SMEMBERS");
         command.arg(session_grants_key(session));
         sessions::read_grants(&self.ask::<Vec<String>>(&command).await?)
+    }
+
+    async fn unlink_grants(
+        &self,
+        session: &Sha256Digest,
+        grants: &[SessionGrant],
+    ) -> Result<(), StoreError> {
+        sessions::remove_session_grants(self, session, grants).await
     }
 
     async fn find_user_sessions(

@@ -89,8 +89,58 @@ pub async fn refresh_is_not_repeated_after_the_grace(store: &AnyStore) {
 async fn hold(store: &AnyStore) -> Party {
     let party = Party::begun(store).await;
     rotate(store, &party, 1, NOW).await;
-    store.hold_refresh(&party.grant_id, &party.token(1)).await.unwrap();
+    store.hold_refresh(&party.rotation(1, NOW)).await.unwrap();
     party
+}
+
+/// The first refresh token, as somebody presents it.
+fn asked_by(party: &Party, attempt: u8) -> RefreshRotation {
+    RefreshRotation { attempt: AttemptId([attempt; 16]), ..party.rotation(1, NOW) }
+}
+
+pub async fn refresh_whose_successor_was_told_is_not_held_by_a_repetition(store: &AnyStore) {
+    let party = Party::begun(store).await;
+    // The first was told. A thief breaks off what comes then, however often it is said.
+    for attempt in 1..=4 {
+        store.rotate_refresh(&asked_by(&party, attempt), NOW).await.unwrap();
+    }
+    for attempt in [2, 3, 4, 4, 3, 2] {
+        store.hold_refresh(&asked_by(&party, attempt)).await.unwrap();
+    }
+    let late = NOW.plus(REFRESH_GRACE_IN + 1);
+    assert_eq!(rotate(store, &party, 1, late).await, Rotated::Reused);
+    assert_dead(store, &party).await;
+}
+
+pub async fn refresh_of_more_than_a_few_attempts_is_not_held(store: &AnyStore) {
+    let party = Party::begun(store).await;
+    for attempt in 1..=60 {
+        store.rotate_refresh(&asked_by(&party, attempt), NOW).await.unwrap();
+    }
+    for attempt in 1..=60 {
+        store.hold_refresh(&asked_by(&party, attempt)).await.unwrap();
+    }
+    let late = NOW.plus(REFRESH_GRACE_IN + 1);
+    assert_eq!(rotate(store, &party, 1, late).await, Rotated::Reused);
+}
+
+pub async fn refresh_is_held_when_nobody_was_told_of_those_who_asked(store: &AnyStore) {
+    let party = Party::begun(store).await;
+    let late = NOW.plus(REFRESH_GRACE_IN + 1);
+    // An attempt that is said to be untold before it has happened changes nothing, and does later.
+    store.hold_refresh(&asked_by(&party, 1)).await.unwrap();
+    for attempt in 1..=3 {
+        store.rotate_refresh(&asked_by(&party, attempt), NOW).await.unwrap();
+    }
+    for attempt in [3, 1, 1, 2] {
+        store.hold_refresh(&asked_by(&party, attempt)).await.unwrap();
+    }
+    let repeated = store.rotate_refresh(&asked_by(&party, 4), late).await.unwrap();
+    assert!(matches!(repeated, Rotated::Repeated { .. }), "{repeated:?}");
+    // The fourth was told.
+    store.hold_refresh(&asked_by(&party, 3)).await.unwrap();
+    let later = late.plus(REFRESH_GRACE_IN + 1);
+    assert_eq!(rotate(store, &party, 1, later).await, Rotated::Reused);
 }
 
 pub async fn refresh_that_is_held_is_repeated_however_late(store: &AnyStore) {
@@ -127,11 +177,12 @@ pub async fn refresh_that_is_not_the_previous_one_is_not_held(store: &AnyStore) 
     let party = Party::begun(store).await;
     rotate(store, &party, 1, NOW).await;
     for generation in [2, 3] {
-        store.hold_refresh(&party.grant_id, &party.token(generation)).await.unwrap();
+        store.hold_refresh(&party.rotation(generation, NOW)).await.unwrap();
     }
     let late = NOW.plus(REFRESH_GRACE_IN + 1);
     assert_eq!(rotate(store, &party, 1, late).await, Rotated::Reused);
-    store.hold_refresh(&next_grant_id(), &party.token(1)).await.unwrap();
+    let unknown = RefreshRotation { grant_id: next_grant_id(), ..party.rotation(1, NOW) };
+    store.hold_refresh(&unknown).await.unwrap();
 }
 
 pub async fn refresh_of_two_generations_back_kills_within_the_grace(store: &AnyStore) {

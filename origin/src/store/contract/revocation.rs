@@ -100,6 +100,19 @@ pub async fn status_of_a_token_that_the_store_has_lost_is_set(store: &AnyStore) 
     assert!(found_access(store, &party, 1, NOW).await.is_some());
 }
 
+pub async fn number_of_a_lost_token_that_was_revoked_is_not_used_again(store: &AnyStore) {
+    let party = begin_with_statuses(store).await;
+    for number in [2, 3] {
+        store.revoke_access(&party.name(number), NOW).await.unwrap();
+    }
+    let rotated = rotate(store, &party, 1, NOW).await;
+    let Rotated::Next { access, .. } = rotated else { panic!("{rotated:?}") };
+    assert_eq!(access.jti, party.jti(4));
+    for (number, is_alive) in [(2, false), (3, false), (4, true)] {
+        assert_eq!(found_access(store, &party, number, NOW).await.is_some(), is_alive, "{number}");
+    }
+}
+
 pub async fn statuses_are_reserved_once(store: &AnyStore) {
     let mut reserved = std::collections::HashSet::new();
     let mut lists = std::collections::HashSet::new();

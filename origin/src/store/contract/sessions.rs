@@ -1,10 +1,12 @@
 //! A user's sessions, and what was begun under each.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 
 use super::*;
+use crate::thinning::{OF_A_CLIENT, thin};
 
 /// Puts a session of a user, begun at `now`.
 async fn put_session_of(
@@ -147,6 +149,59 @@ pub async fn grants_of_a_session_go_over_by_the_thousands(store: &AnyStore) {
     assert_eq!(over.len(), 9_000);
     let set = |grants: Vec<SessionGrant>| grants.into_iter().collect::<HashSet<_>>();
     assert!(set(over) == set(grants), "others have come over");
+}
+
+pub async fn grants_of_a_session_are_counted_and_forgotten(store: &AnyStore) {
+    let session = put_session(store, GRANT_IN).await;
+    for expected in 1..=3 {
+        let code = Party::under(&session).code();
+        assert_eq!(store.put_code(&code, NOW).await.unwrap(), expected);
+        assert_eq!(store.put_code(&code, NOW).await.unwrap(), expected, "the same once more");
+    }
+    let grants = store.find_session_grants(&session.digest).await.unwrap();
+    store.unlink_grants(&session.digest, &grants[..2]).await.unwrap();
+    store.unlink_grants(&session.digest, &[]).await.unwrap();
+    assert_eq!(store.find_session_grants(&session.digest).await.unwrap(), grants[2..]);
+    store.take_session(&session.digest).await.unwrap();
+    assert_eq!(store.put_code(&Party::under(&session).code(), NOW).await.unwrap(), 0);
+}
+
+pub async fn session_with_many_grants_is_rid_of_the_dead(store: &AnyStore) {
+    let session = put_session(store, GRANT_IN).await;
+    let begin = async || {
+        let party = Party::under(&session);
+        party.begin(store).await;
+        party
+    };
+    let (alive, revoked) = (begin().await, begin().await);
+    store.revoke_grant(&revoked.grant_id, NOW).await.unwrap();
+    // Codes that nobody redeemed, and what is left of another client's, which has nothing else.
+    let of_web = SessionGrant::of(&alive.code());
+    let notice = of_web.notice.clone().map(|it| LogoutNotice { client_id: client("api"), ..it });
+    let another = |_| SessionGrant { grant_id: next_grant_id(), notice: notice.clone() };
+    let others: Vec<SessionGrant> = (0..3).map(another).collect();
+    store.link_grants(&session.digest, &others, NOW).await.unwrap();
+    store.put_code(&Party::under(&session).code(), NOW).await.unwrap();
+    for _ in 0..2 {
+        thin(&**store, &session.digest, Duration::ZERO).await.unwrap();
+        let left = store.find_session_grants(&session.digest).await.unwrap();
+        assert_eq!(left.len(), 2, "{left:?}");
+        assert!(left.contains(&of_web) && left.iter().any(|grant| others.contains(grant)));
+    }
+    assert!(store.find_grant(&alive.grant_id, NOW).await.unwrap().is_some());
+}
+
+pub async fn session_with_many_grants_keeps_the_newest_of_a_client(store: &AnyStore) {
+    let session = put_session(store, GRANT_IN).await;
+    for _ in 0..OF_A_CLIENT + 3 {
+        Party::under(&session).begin(store).await;
+    }
+    thin(&**store, &session.digest, Duration::ZERO).await.unwrap();
+    let mut alive = 0;
+    for grant in store.find_session_grants(&session.digest).await.unwrap() {
+        alive += usize::from(store.find_grant(&grant.grant_id, NOW).await.unwrap().is_some());
+    }
+    assert_eq!(alive, OF_A_CLIENT);
 }
 
 /// A login while others look and log out is listed in the end.

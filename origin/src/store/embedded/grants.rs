@@ -11,7 +11,7 @@ use super::columns::{
     bytes, integer, read_client_id, read_digest, read_number, read_scope, read_time, seconds,
 };
 use super::statuses;
-use crate::store::{AccessRow, Ends, Generations, GrantRecord, StoreError, UserId};
+use crate::store::{AccessRow, Asked, Ends, Generations, GrantRecord, StoreError, UserId};
 
 /// A row of `grants`.
 pub(super) struct GrantRow {
@@ -51,6 +51,7 @@ impl GrantRow {
                 current: read_digest(row, "current")?,
                 previous: read_digest(row, "previous")?,
                 rotated_at: read_time(row, "rotated_at")?,
+                asked: Asked::parse(row.try_get("asked")?),
             },
             numbers: read_number(row, "numbers")?,
             idle_expires_at: read_time(row, "idle_expires_at")?,

@@ -119,6 +119,32 @@ pub(super) async fn link(
     Ok(linked.rows_affected() == 1)
 }
 
+/// Forgets a grant under a session.
+pub(super) async fn unlink(
+    connection: &mut SqliteConnection,
+    session: &Sha256Digest,
+    grant: &SessionGrant,
+) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM session_grants WHERE session = ? AND grant_id = ?")
+        .bind(bytes(session))
+        .bind(grant.grant_id.to_string())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Counts what was begun under a session.
+pub(super) async fn count_grants(
+    connection: &mut SqliteConnection,
+    session: &Sha256Digest,
+) -> Result<usize, StoreError> {
+    let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM session_grants WHERE session = ?")
+        .bind(bytes(session))
+        .fetch_one(connection)
+        .await?;
+    usize::try_from(count).map_err(|_| unreadable("count"))
+}
+
 /// Finds what was begun under a session.
 pub(super) async fn find_grants(
     connection: &mut SqliteConnection,

@@ -1,4 +1,4 @@
--- Remembers grants under a live session; tells whether it is live.
+-- Remembers grants under a live session; returns how many it has then, or 0 when it is not live.
 --
 -- KEYS  1 the session · 2 its grants
 -- ARGV  1 now · 2 seconds that a row outlives its end · then the grants, a few thousand at most,
@@ -12,4 +12,4 @@ if not expires_at or tonumber(idle_end) <= now then return 0 end
 
 redis.call('SADD', KEYS[2], unpack(ARGV, 3))
 redis.call('EXPIRE', KEYS[2], expires_at - now + ARGV[2])
-return 1
+return redis.call('SCARD', KEYS[2])

@@ -26,7 +26,7 @@ pub(super) async fn put_code(
     redis: &Redis,
     code: &CodeRecord,
     now: UnixTime,
-) -> Result<(), StoreError> {
+) -> Result<usize, StoreError> {
     // Session and grant lie in different slots, so these are two steps. The code comes first:
     // a logout in between finds the session ended, and the code is taken back before its
     // client has seen it.
@@ -47,10 +47,11 @@ pub(super) async fn put_code(
             }
         })
         .await?;
-    if add_session_grants(redis, &code.session, &[SessionGrant::of(code)], now).await? {
-        return Ok(());
+    let count = add_session_grants(redis, &code.session, &[SessionGrant::of(code)], now).await?;
+    if count == 0 {
+        let () = redis.write(redis::cmd("DEL").arg(&code_key)).await?;
     }
-    redis.write(redis::cmd("DEL").arg(&code_key)).await
+    Ok(count)
 }
 
 pub(super) async fn redeem_code(
@@ -143,7 +144,7 @@ pub(super) async fn rotate_refresh(
                 .arg(now.plus(rotation.refresh_idle_in).as_secs())
                 .arg(REFRESH_GRACE_IN);
             add_status(command, &rotation.status);
-            command.arg(ACCESS_TOKENS_OF_A_GRANT);
+            command.arg(ACCESS_TOKENS_OF_A_GRANT).arg(rotation.attempt.to_base64url());
         })
         .await?;
     let mut reply = Reply(reply.into_iter());

@@ -5,17 +5,17 @@
 --       9 end of the access token · 10 idle end of the successor
 --       11 seconds for which the previous token returns its successor
 --       12 status list of the access token · 13 its index there
---       14 access tokens of the grant that are alive at most
+--       14 access tokens of the grant that are alive at most · 15 who presents it
 
 local client_id, generation = ARGV[4], tonumber(ARGV[5])
 local presented, successor, scope = ARGV[6], ARGV[7], ARGV[8]
 local access_expires_at, idle_expires_at = tonumber(ARGV[9]), tonumber(ARGV[10])
-local grace, at_most = tonumber(ARGV[11]), tonumber(ARGV[14])
+local grace, at_most, attempt = tonumber(ARGV[11]), tonumber(ARGV[14]), ARGV[15]
 
-local owner, user_id, granted, auth_time, live, current, previous, rotated_at, numbers,
+local owner, user_id, granted, auth_time, live, current, previous, rotated_at, asked, numbers,
   oldest, expires_at, idle_end, revoked_at =
   unpack(redis.call('HMGET', grant_key, 'client_id', 'user_id', 'scope', 'auth_time',
-    'generation', 'current', 'previous', 'rotated_at', 'numbers', 'oldest',
+    'generation', 'current', 'previous', 'rotated_at', 'asked', 'numbers', 'oldest',
     'expires_at', 'idle_expires_at', 'revoked_at'))
 if owner ~= client_id then return { 'missing' } end
 -- Whoever revoked it may have failed to set the statuses, and is perhaps asking again.
@@ -56,13 +56,22 @@ if is_current then
   live, current = live + 1, successor
   idle_expires_at = math.min(idle_expires_at, expires_at)
   redis.call('HSET', grant_key, 'generation', live, 'current', successor,
-    'previous', presented, 'rotated_at', happened_at, 'numbers', numbers,
+    'previous', presented, 'rotated_at', happened_at, 'asked', attempt, 'numbers', numbers,
     'oldest', oldest, 'idle_expires_at', idle_expires_at)
   keep_until(grant_key, idle_expires_at)
 else
   -- One that was held (hold_refresh.lua) is answered now, and its grace begins.
   rotated_at = math.min(tonumber(rotated_at), happened_at)
-  redis.call('HSET', grant_key, 'rotated_at', rotated_at, 'numbers', numbers, 'oldest', oldest)
+  -- Nobody is left out: where it is not known who has asked, or too many have, one was told.
+  if not asked then
+    asked = '*'
+  elseif #asked < 400 then
+    asked = asked .. ' ' .. attempt
+  elseif not asked:find('*', 1, true) then
+    asked = asked .. ' *'
+  end
+  redis.call('HSET', grant_key, 'rotated_at', rotated_at, 'asked', asked, 'numbers', numbers,
+    'oldest', oldest)
 end
 put_access(numbers, live,
   { expires_at = access_expires_at, list = ARGV[12], idx = ARGV[13] })

@@ -16,7 +16,7 @@ use crate::store::{ROW_LEEWAY, SessionGrant, SessionRecord, StoreError, UserId, 
 /// Sessions that are read at the same time.
 const READ_AT_ONCE: usize = 32;
 
-/// Grants that one script adds at most: a millisecond or so, in which the server does nothing else.
+/// Grants that one command adds or removes at most: a millisecond or so, in which the server does nothing else.
 const ADDED_AT_ONCE: usize = 1_000;
 
 /// Writes a session, then lists it: they lie in different slots. Whatever fails, the browser gets no
@@ -77,7 +77,7 @@ pub(super) async fn find_by_digest(
     }))
 }
 
-/// Remembers grants under a session; tells whether the session is live.
+/// Remembers grants under a session; returns how many it has then, 0 when it has ended.
 ///
 /// These are several steps when there are thousands. What failed half way can be repeated: a grant
 /// that is there is not added twice.
@@ -86,10 +86,11 @@ pub(super) async fn add_session_grants(
     session: &Sha256Digest,
     grants: &[SessionGrant],
     now: UnixTime,
-) -> Result<bool, StoreError> {
+) -> Result<usize, StoreError> {
     let keys = [&*session_key(session), &*session_grants_key(session)];
+    let mut count = 0;
     for some in grants.chunks(ADDED_AT_ONCE) {
-        let is_live: bool = redis
+        count = redis
             .run(&ADD_SESSION_GRANTS, &keys, |command| {
                 command.arg(now.as_secs()).arg(ROW_LEEWAY);
                 for grant in some {
@@ -97,11 +98,28 @@ pub(super) async fn add_session_grants(
                 }
             })
             .await?;
-        if !is_live {
-            return Ok(false);
+        if count == 0 {
+            break;
         }
     }
-    Ok(true)
+    Ok(count)
+}
+
+/// Forgets grants under a session.
+pub(super) async fn remove_session_grants(
+    redis: &Redis,
+    session: &Sha256Digest,
+    grants: &[SessionGrant],
+) -> Result<(), StoreError> {
+    for some in grants.chunks(ADDED_AT_ONCE) {
+        let mut command = redis::cmd("SREM");
+        command.arg(session_grants_key(session));
+        for grant in some {
+            command.arg(grant.to_text());
+        }
+        let _removed: u64 = redis.ask(&command).await?;
+    }
+    Ok(())
 }
 
 /// Reads the sessions that are listed, and takes those that are not there off the list. Of a list
