@@ -134,7 +134,8 @@ impl Record {
 
     /// Finds what may have ended grants: a revocation, whether it was acknowledged or not; a code
     /// or form that was presented again; a refresh token that the network presented again, or that a
-    /// client presented again later than the grace.
+    /// client presented again later than the grace. That begins with the first time that may have
+    /// been a success: 503 is none, however often.
     fn find_ends(&mut self) {
         let mut presented: HashMap<&str, Duration> = HashMap::new();
         for event in &self.events {
@@ -152,7 +153,9 @@ impl Record {
                 }
                 _ => continue,
             };
-            presented.entry(token).or_insert(event.began);
+            if !matches!(event.act, Act::Refresh(_)) || self.may_have_rotated(event) {
+                presented.entry(token).or_insert(event.began);
+            }
             let ended = match &event.act {
                 Act::RevokeAccess(token) => token,
                 _ => self.grants.get(token).unwrap_or(token),
@@ -162,6 +165,13 @@ impl Record {
                 self.ends.entry(ended.clone()).or_default().push(end);
             }
         }
+    }
+
+    /// Tells whether a refresh may have been a success that its client was not told of. A server
+    /// that says 503 says that it was none, unless its own answers get lost.
+    fn may_have_rotated(&self, event: &Event) -> bool {
+        let says_none = matches!(event.answer, Answer::Came { status: 503 | 504, .. });
+        !says_none || self.time_of(Mark::AnswersLost).is_some()
     }
 
     fn find_wrong_clocks(&mut self) {

@@ -30,7 +30,7 @@ const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
 /// How long a client waits before it asks again.
-const ASKS_AGAIN_IN: Duration = Duration::from_millis(400);
+pub const ASKS_AGAIN_IN: Duration = Duration::from_millis(400);
 
 /// A user's name: `user-N@example.test`.
 #[must_use]
@@ -215,6 +215,18 @@ impl Client {
         }
     }
 
+    /// Begins a grant that nobody goes on with, at the browser that it is signed in at: its first
+    /// refresh is returned, or, of one that is not `redeemed`, the exchange of its code.
+    pub async fn spare(&mut self, redeemed: bool) -> Option<Act> {
+        let event = self.ask_until_known(Act::Authorize).await?;
+        let Some(Told::Code(code)) = event.told().cloned() else { return None };
+        if !redeemed {
+            return Some(Act::Redeem(code));
+        }
+        self.redeem(code).await;
+        Some(Act::Refresh(self.tokens.take()?.refresh))
+    }
+
     async fn redeem(&mut self, code: String) {
         let Some(event) = self.ask_until_known(Act::Redeem(code)).await else { return };
         self.keep_tokens(event.told());
@@ -334,6 +346,18 @@ impl Client {
             self.cookies.push((name.to_owned(), value.to_owned()));
         }
     }
+}
+
+/// Sends a request that needs no browser, and writes down what came of it.
+pub async fn ask(door: &Door, history: &History, by: By, user: u32, act: Act) -> Event {
+    let began = history.now();
+    let answer = match call(door, &act).await {
+        Ok((told, status, broke)) => Answer::Came { status, told, broke },
+        Err(how) => Answer::Lost(how),
+    };
+    let event = Event { by, user, began, ended: history.now(), act, answer };
+    history.add(Line::Event(event.clone()));
+    event
 }
 
 /// Makes the page again that led to an act.

@@ -190,6 +190,8 @@ pub enum Mark {
     StoreLost,
     /// The store has forgotten what it knew, or some of it.
     Forgotten,
+    /// Answers of the origin get lost before the edge has them: its 503 may hide a success.
+    AnswersLost,
     /// Clocks are wrong, from here on until what had failed is back.
     ClocksWrong,
     /// The load ends.

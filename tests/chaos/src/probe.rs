@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::checker::Record;
-use crate::client::call;
-use crate::history::{Act, Answer, By, Event, History, Line, Told};
+use crate::client::ask;
+use crate::history::{Act, By, History, Told};
 use crate::wire::Door;
 
 /// Grants that are looked at side by side.
@@ -78,15 +78,7 @@ fn left(record: &Record) -> BTreeMap<usize, Left> {
 /// Presents what a grant has left: first what should be good, then what must not be.
 async fn look_at(door: &Door, history: &History, grant: Left) {
     let user = grant.user;
-    let ask = |by: By, act: Act| async move {
-        let began = history.now();
-        let answer = match call(door, &act).await {
-            Ok((told, status, broke)) => Answer::Came { status, told, broke },
-            Err(how) => Answer::Lost(how),
-        };
-        let event = Event { by, user, began, ended: history.now(), act, answer };
-        history.add(Line::Event(event));
-    };
+    let ask = |by: By, act: Act| ask(door, history, by, user, act);
     if let Some(access) = grant.access.last() {
         ask(By::Probe, Act::UserInfo(access.clone())).await;
         ask(By::Probe, Act::Introspect(access.clone())).await;

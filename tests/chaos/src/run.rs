@@ -150,6 +150,11 @@ impl Stage<'_> {
         self.history.mark(Mark::Forgotten);
     }
 
+    /// Says that answers of the origin may get lost before the edge has them.
+    pub fn loses_answers(&self) {
+        self.history.mark(Mark::AnswersLost);
+    }
+
     /// Says that clocks are wrong until what had failed is back.
     pub fn doubts_clocks(&self) {
         self.history.mark(Mark::ClocksWrong);

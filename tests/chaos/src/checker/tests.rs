@@ -190,6 +190,12 @@ fn i3_a_forced_login_is_found() {
     let beyond =
         vec![begun(), lost(100, refresh("a")), ask(10_200, refresh("a"), 400, invalid_grant())];
     breaks(beyond, &[]);
+    // Who was told 503 all the time is not late, however long it takes.
+    let away = |ms| ask(ms, refresh("a"), 503, Told::Error("temporarily_unavailable".into()));
+    let refused = || ask(15_000, refresh("a"), 400, invalid_grant());
+    breaks(vec![begun(), away(100), away(7_000), refused()], &["I3"]);
+    breaks(vec![begun(), away(100), lost(200, refresh("a")), away(7_000), refused()], &[]);
+    breaks(vec![begun(), Line::Mark(at(50), Mark::AnswersLost), away(100), refused()], &[]);
     // A successor that was never presented before cannot be late.
     let first = vec![
         begun(),

@@ -3,8 +3,8 @@
 use stack::Clock;
 
 use super::{Fault, Plan};
-use crate::client::call;
-use crate::history::{Act, Answer, By, Event, Line};
+use crate::client::ask;
+use crate::history::{Act, By};
 use crate::run::Stage;
 use crate::system::Clocks;
 use crate::wire::Door;
@@ -97,14 +97,6 @@ fn redis_is_wrong(stage: &mut Stage<'_>, by: i64) {
 fn replay_codes(stage: &Stage<'_>) {
     let door = Door::new(&stage.system.issuer);
     for (user, code) in stage.redeemed_codes(5) {
-        let act = Act::Redeem(code);
-        let began = stage.history.now();
-        let answer = match stage.runtime.block_on(call(&door, &act)) {
-            Ok((told, status, broke)) => Answer::Came { status, told, broke },
-            Err(how) => Answer::Lost(how),
-        };
-        let ended = stage.history.now();
-        let event = Event { by: By::Copy, user, began, ended, act, answer };
-        stage.history.add(Line::Event(event));
+        stage.runtime.block_on(ask(&door, &stage.history, By::Copy, user, Act::Redeem(code)));
     }
 }

@@ -85,6 +85,7 @@ fn partition(stage: &mut Stage<'_>) {
         Weather { resets: true, ..Weather::default() },
         Weather { is_silent: true, ..Weather::default() },
     ];
+    stage.loses_answers();
     for weather in parts {
         let (share, is_apart) =
             if weather.is_silent { (0.55, true) } else { (0.15, weather.resets) };
@@ -136,6 +137,7 @@ fn moved(stage: &mut Stage<'_>) {
     stage.lasts(0.3);
 
     stage.begins();
+    stage.loses_answers();
     let port = stack::free_port();
     stage.system.origin().move_to(port);
     stage.system.origin().restart();

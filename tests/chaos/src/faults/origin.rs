@@ -1,11 +1,14 @@
 //! The origin dies, hangs, or is replaced.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{Fault, Plan};
-use crate::client::call;
-use crate::history::{Act, Answer, By, Event, Line};
+use crate::client::{ASKS_AGAIN_IN, Client, ask};
+use crate::history::{Act, By};
 use crate::run::Stage;
+use crate::system::USERS;
 use crate::wire::Door;
 
 pub(super) const FAULTS: &[Fault] = &[
@@ -22,41 +25,87 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault::new("F16", "the origin stops for 10 s", stopped),
 ];
 
+/// The number of the first client that goes on with a spare grant.
+const FIRST_SPARE: u32 = 10_000;
+/// How often such a client asks at most.
+const TRIES: u32 = 40;
+/// How long the origin is waited for that answers none of them.
+const WAITS: Duration = Duration::from_secs(2);
+
+/// Kills the origin amid refreshes and code exchanges, each of a grant of its own, whose clients ask
+/// again until they know.
 fn killed(stage: &mut Stage<'_>) {
+    let many: u32 = if stage.profile.is_long() { 500 } else { 100 };
+    let acts = spare_grants(stage, many);
     let door = Door::new(&stage.system.issuer);
-    let Some(token) = stage.newest_access_token() else { return };
-    let under_way = if stage.profile.is_long() { 500 } else { 100 };
     stage.begins();
-    let act = Act::UserInfo(token);
-    let user = stage.user_of(&act);
-    let burst: Vec<_> = (0..under_way)
-        .map(|_| {
-            let (door, act, history) = (door.clone(), act.clone(), stage.history.clone());
+    stage.loses_answers();
+    let answered = Arc::new(AtomicU32::new(0));
+    let numbered = (FIRST_SPARE..).zip(acts);
+    let burst: Vec<_> = numbered
+        .map(|(number, (user, act))| {
+            let (door, history) = (door.clone(), stage.history.clone());
+            let (answered, by) = (answered.clone(), By::Client(number));
             stage.runtime.spawn(async move {
-                let began = history.now();
-                let answer = match call(&door, &act).await {
-                    Ok((told, status, broke)) => Answer::Came { status, told, broke },
-                    Err(how) => Answer::Lost(how),
-                };
-                let (by, ended) = (By::Probe, history.now());
-                history.add(Line::Event(Event { by, user, began, ended, act, answer }));
+                for _ in 0..TRIES {
+                    let event = ask(&door, &history, by, user, act.clone()).await;
+                    answered.fetch_add(1, Ordering::Relaxed);
+                    if event.failure().is_none() {
+                        return;
+                    }
+                    tokio::time::sleep(ASKS_AGAIN_IN).await;
+                }
             })
         })
         .collect();
-    std::thread::sleep(Duration::from_millis(30));
+    let sent = stage.history.now();
+    // Some of them are answered, so the others are on their way.
+    while answered.load(Ordering::Relaxed) < many / 20 && stage.history.now() < sent + WAITS {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     stage.system.origin().kill();
+    let under_way = many.saturating_sub(answered.load(Ordering::Relaxed));
     let began = Instant::now();
     stage.system.origin().restart();
     let took = began.elapsed();
     stage.returned();
-    stage.note(format!("ready again in {:.2} s", took.as_secs_f64()));
+    stage.note(format!("{under_way} under way, ready again in {:.2} s", took.as_secs_f64()));
     let bound = Duration::from_secs(if stage.profile.judges_times { 1 } else { 10 });
     stage.holds(took <= bound, "I6", format!("ready only after {took:?}"));
+    stage.holds(under_way >= many / 2, "I1", format!("only {under_way} were under way"));
     stage.runtime.block_on(async {
         for task in burst {
             let _ = task.await;
         }
     });
+}
+
+/// Begins grants that nobody goes on with. Returns whose they are, and what is next to be done with
+/// them: refreshes and code exchanges by turns.
+fn spare_grants(stage: &Stage<'_>, many: u32) -> Vec<(u32, Act)> {
+    let each = many.div_ceil(USERS);
+    let (_end, ending) = tokio::sync::watch::channel(false);
+    let begin = |user| {
+        let (door, history) = (Door::new(&stage.system.issuer), stage.history.clone());
+        let mut client =
+            Client::new(FIRST_SPARE + user, user, door, history, Duration::ZERO, ending.clone());
+        async move {
+            let mut acts = Vec::new();
+            client.begin().await;
+            for number in 0..each {
+                acts.extend(client.spare(number % 2 == 0).await.map(|act| (user, act)));
+            }
+            acts
+        }
+    };
+    let tasks: Vec<_> = (0..USERS).map(|user| stage.runtime.spawn(begin(user))).collect();
+    stage.runtime.block_on(async {
+        let mut acts = Vec::new();
+        for task in tasks {
+            acts.extend(task.await.unwrap_or_default());
+        }
+        acts
+    })
 }
 
 fn replaced(stage: &mut Stage<'_>) {
@@ -85,6 +134,7 @@ fn replaced(stage: &mut Stage<'_>) {
 fn stopped(stage: &mut Stage<'_>) {
     let lasts = Duration::from_secs(if stage.profile.is_long() { 10 } else { 3 });
     stage.begins();
+    stage.loses_answers();
     stage.system.origin().signal("STOP");
     std::thread::sleep(lasts);
     stage.returned();

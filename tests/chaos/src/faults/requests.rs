@@ -26,6 +26,7 @@ fn on_tokens(one_in: u64, contains: &'static str, trick: Trick) -> Vec<Rule> {
 }
 
 fn swallowed(stage: &mut Stage<'_>) {
+    stage.loses_answers();
     for is_front in [true, false] {
         stage.begins();
         gate(stage, is_front).play(on_tokens(3, "", Trick::SwallowReply));
@@ -36,7 +37,10 @@ fn swallowed(stage: &mut Stage<'_>) {
     }
 }
 
+/// What comes twice at the edge may be a client's own repetition, and nobody can tell. What comes
+/// twice at the origin carries the edge's signature of one request, and is let in once.
 fn doubled(stage: &mut Stage<'_>) {
+    stage.loses_answers();
     for is_front in [true, false] {
         stage.begins();
         gate(stage, is_front).play(on_tokens(2, "", Trick::Twice));
@@ -46,10 +50,11 @@ fn doubled(stage: &mut Stage<'_>) {
         stage.settles();
         let copies = gate(stage, is_front).copies();
         stage.holds(!copies.is_empty(), "I3", "nothing came twice");
-        if is_front {
-            // Nobody can tell them from a client's own repetition.
-            write_down(stage, copies, By::Client(u32::MAX));
-        }
+        let is_turned_away = |copy: &Copied| copy.answer.as_ref().is_some_and(|it| it.0 == 403);
+        let (away, let_in): (Vec<_>, Vec<_>) =
+            copies.into_iter().partition(|copy| !is_front && is_turned_away(copy));
+        stage.holds(is_front || !away.is_empty(), "I3", "no copy was turned away");
+        write_down(stage, let_in, By::Client(u32::MAX));
     }
 }
 
