@@ -11,9 +11,9 @@ use crate::oauth::WEB;
 use crate::server::{Server, unique};
 use crate::wire::{self, Connection};
 
-/// How long userinfo may take, whatever else goes on: more than it needs while other tests run beside,
-/// and less than anybody waits who stands in a queue behind the crowd.
-const NOT_STARVED: Duration = Duration::from_millis(150);
+/// What userinfo may take in a crowd beyond twice what it takes without one: more than other tests
+/// that run beside add, and less than anybody waits who stands in a queue behind the crowd.
+const BESIDE: Duration = Duration::from_millis(100);
 
 /// Returns the time within which 99 of 100 answers of userinfo came while `crowd` ran, and what
 /// `crowd` returns.
@@ -44,11 +44,11 @@ fn userinfo_while<T>(server: &Server, access: &str, crowd: impl FnOnce() -> T) -
     })
 }
 
-/// Asserts that userinfo was answered about as soon in a crowd as without one.
+/// Asserts that userinfo was answered about as soon in a crowd as without one (F21).
 #[track_caller]
 fn is_not_starved(alone: Duration, crowded: Duration) {
     println!("userinfo, 99 of 100: alone {alone:?}, in a crowd {crowded:?}");
-    let most = NOT_STARVED.max(20 * alone);
+    let most = 2 * alone + BESIDE;
     assert!(crowded < most, "alone {alone:?}, in a crowd {crowded:?}");
 }
 

@@ -3,7 +3,8 @@
 
 use crate::browser::{Browser, Form, text};
 use crate::http::{Answer, Request};
-use crate::oauth::{ALICE, WEB};
+use crate::oauth::{ALICE, ALICES_PASSWORD, OWN, Tokens, WEB, own_tokens};
+use crate::scripted::{Scripted, reply};
 use crate::server::Server;
 use crate::wire::{self, Connection};
 
@@ -196,41 +197,71 @@ fn the_platforms_own_header_counts() {
 }
 
 /// G6, BF01: where the issuer is an https one, every answer says that its host is reached by nothing
-/// else, and every cookie is this host's alone, and for https.
+/// else, whatever was asked, and every cookie is this host's alone, and for https.
 #[test]
 fn with_https_answers_and_cookies_say_so() {
     const ISSUER: &str = "https://id.example";
+    let upstream = Scripted::start(|_, stream| {
+        reply(stream, "200 OK", &[("strict-transport-security", "max-age=0")], "hello");
+    });
+    let upstreams =
+        format!(r#"[{{"prefix":"/api/up","url":"{}","audience":"{ISSUER}"}}]"#, upstream.url());
     let mut server = Server::start_edge();
     server.origin.set("CADENCE_ISSUER", ISSUER);
     server.origin.restart();
     let edge = server.edge.as_mut().unwrap();
     edge.set("CADENCE_ISSUER", ISSUER);
+    edge.set("CADENCE_UPSTREAMS", &upstreams);
     edge.restart();
     for url in [&server.url, &server.origin.url()] {
-        for path in [
-            "/healthz",
-            "/.well-known/openid-configuration",
-            "/oauth2/jwks",
-            "/oauth2/userinfo",
-            "/oauth2/authorize",
-            "/oauth2/nothing",
+        let ask = |method: &str, path: &str| Request::new(method, format!("{url}{path}"));
+        let tokens = |pairs: &[(&str, &str)]| OWN.sign(ask("POST", "/oauth2/token"), pairs);
+        let guess = [("grant_type", "password"), ("username", ALICE), ("password", "a-guess")];
+        let too_long = "x".repeat(65 * 1_024);
+        let too_long =
+            ask("POST", "/oauth2/token").body("application/x-www-form-urlencoded", too_long);
+        let preflight = ask("OPTIONS", "/oauth2/token").header("origin", "https://spa.example");
+        for (status, request) in [
+            (200, ask("GET", "/healthz")),
+            (200, ask("GET", "/readyz")),
+            (200, ask("GET", "/.well-known/openid-configuration")),
+            (200, ask("GET", "/oauth2/jwks")),
+            (204, preflight.header("access-control-request-method", "POST")),
+            (400, ask("GET", "/oauth2/authorize")),
+            (400, tokens(&[("grant_type", "implicit")])),
+            (400, tokens(&guess)),
+            (401, ask("GET", "/oauth2/userinfo")),
+            (401, ask("POST", "/oauth2/introspect").form(&[("token", "x")])),
+            (404, ask("GET", "/oauth2/nothing")),
+            (405, ask("PUT", "/oauth2/token")),
+            (413, too_long),
         ] {
-            let answer = Request::new("GET", format!("{url}{path}")).send();
-            let secure = answer.header("strict-transport-security");
-            assert_eq!(secure, Some("max-age=63072000; includeSubDomains"), "{answer:?}");
+            is_reached_by_https_alone(&request.send().expect(status));
         }
-        let sign_in = format!("{url}/oauth2/authorize?{}", WEB.authorization("openid").query());
-        is_for_https_alone(&Request::new("GET", sign_in).send());
+        let sign_in = format!("/oauth2/authorize?{}", WEB.authorization("openid").query());
+        has_cookies_for_https_alone(&ask("GET", &sign_in).send());
     }
-    is_for_https_alone(&server.get("/bff/login").send());
+    has_cookies_for_https_alone(&server.get("/bff/login").send());
+    // An upstream does not speak for the issuer's host.
+    let tokens = Tokens::of(&own_tokens(&server, ALICE, ALICES_PASSWORD));
+    let answer = server.get("/api/up").bearer(&tokens.access).send().expect(200);
+    assert_eq!(answer.body, "hello");
+    is_reached_by_https_alone(&answer);
+    is_reached_by_https_alone(&server.get("/api/up").send().expect(401));
 }
 
 #[track_caller]
-fn is_for_https_alone(answer: &Answer) {
+fn is_reached_by_https_alone(answer: &Answer) {
+    let secure = answer.header("strict-transport-security");
+    assert_eq!(secure, Some("max-age=63072000; includeSubDomains"), "{answer:?}");
+}
+
+#[track_caller]
+fn has_cookies_for_https_alone(answer: &Answer) {
     let cookies = answer.headers("set-cookie");
     assert!(!cookies.is_empty(), "{answer:?}");
     for cookie in cookies {
         assert!(cookie.starts_with("__Host-") && cookie.contains("; Secure"), "{answer:?}");
     }
-    assert!(answer.headers("strict-transport-security").len() == 1, "{answer:?}");
+    is_reached_by_https_alone(answer);
 }

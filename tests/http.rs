@@ -43,7 +43,9 @@ impl Request {
 
     /// Sends a Basic header with these user and password, nothing encoded.
     pub(crate) fn basic_raw(self, pair: &str) -> Self {
-        self.header("authorization", &format!("Basic {}", STANDARD.encode(pair)))
+        let encoded = STANDARD.encode(pair);
+        secrets::remember_basic(pair, &encoded);
+        self.header("authorization", &format!("Basic {encoded}"))
     }
 
     pub(crate) fn bearer(self, token: &str) -> Self {

@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use crate::browser::{Browser, Form};
-use crate::http::encode;
+use crate::http::{Answer, encode};
 use crate::oauth::{ALICE, ALICES_PASSWORD, App, Tokens, WEB, is_alive, jwt_part, sign_in};
-use crate::redirect_uri::{OTHER_SCHEMES, VARIANTS};
-use crate::server::{Server, now};
+use crate::redirect_uri::{NATIVE_GOOD, NATIVE_VARIANTS, OTHER_SCHEMES, VARIANTS};
+use crate::server::{Server, now, until};
 use crate::signer::{Signer, Thief};
 
 const BYE: &str = "https://app.example/bye";
@@ -15,6 +15,30 @@ fn signed_in<'s>(server: &'s Server, app: &App, scope: &str) -> (Browser<'s>, To
     let (browser, answer) = sign_in(server, &app.authorization(scope), ALICE, ALICES_PASSWORD);
     let code = answer.redirects_to(app.redirect_uri)["code"].clone();
     (browser, Tokens::of(&app.redeem(server, &code)))
+}
+
+/// Asks to be sent to a URI after a logout: in the name of a client, and with an ID token of it.
+fn ask_to_be_sent(server: &Server, app: &App, hint: &str, uri: &str) -> [Answer; 2] {
+    let uri = encode(uri);
+    let query = format!("client_id={}&post_logout_redirect_uri={uri}", app.id);
+    let hinted = format!("id_token_hint={hint}&post_logout_redirect_uri={uri}");
+    [query, hinted].map(|it| server.get(&format!("/oauth2/logout?{it}")).send())
+}
+
+#[track_caller]
+fn is_sent(server: &Server, app: &App, hint: &str, uri: &str) {
+    for answer in ask_to_be_sent(server, app, hint, uri) {
+        assert_eq!(answer.location(), uri);
+    }
+}
+
+#[track_caller]
+fn is_not_sent(server: &Server, app: &App, hint: &str, uri: &str) {
+    for answer in ask_to_be_sent(server, app, hint, uri) {
+        assert!(answer.is_html(), "{uri}: {answer:?}");
+        assert!(answer.headers("location").is_empty(), "{uri}: {answer:?}");
+        assert!(matches!(answer.status, 200 | 400), "{uri}: {answer:?}");
+    }
 }
 
 #[track_caller]
@@ -128,30 +152,41 @@ scenarios! { doors:
     /// OD05: every variant that a redirect URI has, of `post_logout_redirect_uri`.
     fn no_variant_of_a_registered_uri_is_redirected_to(server) {
         let hint = WEB.tokens(server, "openid").id;
-        let ask = |uri: &str| {
-            let uri = encode(uri);
-            let query = format!("client_id=web&post_logout_redirect_uri={uri}");
-            let hinted = format!("id_token_hint={hint}&post_logout_redirect_uri={uri}");
-            [query, hinted].map(|it| server.get(&format!("/oauth2/logout?{it}")).send())
-        };
-        for answer in ask(BYE) {
-            assert_eq!(answer.location(), BYE);
-        }
+        is_sent(server, &WEB, &hint, BYE);
         let long = format!("https://app.example/bye?{}", "x".repeat(8_192));
         let variants = VARIANTS.iter().chain(OTHER_SCHEMES);
         let variants = variants.map(|it| it.replace("/cb", "/bye").replace("\\cb", "\\bye"));
         for uri in variants.chain([long, "https://app.example/cb".to_owned()]) {
-            for answer in ask(&uri) {
-                assert!(answer.is_html(), "{uri}: {answer:?}");
-                assert!(answer.headers("location").is_empty(), "{uri}: {answer:?}");
-                assert!(matches!(answer.status, 200 | 400), "{uri}: {answer:?}");
-            }
+            is_not_sent(server, &WEB, &hint, &uri);
         }
         let twice = format!(
             "/oauth2/logout?client_id=web&post_logout_redirect_uri={0}&post_logout_redirect_uri={0}",
             encode(BYE)
         );
         server.get(&twice).send().is_page(400);
+    }
+
+    /// OD05 with RU13 to RU15: as with redirect URIs, of a loopback IP only the port may differ.
+    fn loopback_and_private_schemes_match_after_a_logout_as_before(server) {
+        let app = App { id: "leaving", secret: None, redirect_uri: "https://leaving.example/cb" };
+        server.apply(
+            "[[clients]]\nclient_id = \"leaving\"\nclient_name = \"Leaving\"\n\
+             token_endpoint_auth_method = \"none\"\ngrant_types = [\"authorization_code\"]\n\
+             redirect_uris = [\"https://leaving.example/cb\"]\nscope = \"openid\"\n\
+             post_logout_redirect_uris = [\"http://127.0.0.1/cb\", \"http://[::1]/cb\", \
+             \"com.example.app:/cb\"]\n",
+        );
+        let request = format!("/oauth2/authorize?{}", app.authorization("openid").query());
+        until("the client is known", || server.get(&request).send().status != 400);
+        let hint = app.tokens(server, "openid").id;
+        for uri in NATIVE_GOOD {
+            is_sent(server, &app, &hint, uri);
+        }
+        for uri in NATIVE_VARIANTS {
+            is_not_sent(server, &app, &hint, uri);
+        }
+        // Where one may be sent after a login is nowhere to be sent to after a logout.
+        is_not_sent(server, &app, &hint, app.redirect_uri);
     }
 
     /// OD07: people stay signed in longer than ID tokens live.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use stack::{Front, Redis, RedisOptions};
 use tempfile::TempDir;
@@ -19,6 +19,10 @@ use crate::server::{Server, until};
 
 /// Where a name leads at first: not where the server listens.
 const DETOUR: &str = "127.0.0.3";
+
+/// How soon a name is followed. The origin looks it up whenever it connects, workerd when an attempt
+/// to connect has failed: at an address where nobody listens that is at once.
+const FOLLOWED_IN: Duration = Duration::from_secs(5);
 
 /// Carries bytes from a port of [`DETOUR`] to the same port of 127.0.0.1, until it is dropped.
 struct Detour {
@@ -78,10 +82,11 @@ impl Names {
         self.folder.path().join("hosts")
     }
 
-    /// Makes `name` lead to `address`, or nowhere.
-    fn lead(&self, name: &str, address: Option<&str>) {
+    /// Makes `name` lead to `address`, or nowhere; returns since when.
+    fn lead(&self, name: &str, address: Option<&str>) -> Instant {
         let line = address.map(|address| format!("{address} {name}\n")).unwrap_or_default();
         fs::write(self.file(), line).unwrap();
+        Instant::now()
     }
 
     /// Makes the program that reads it.
@@ -107,9 +112,9 @@ fn the_name_of_redis_leads_elsewhere() {
     let _log = server.log_on_failure();
     let mut tokens = WEB.tokens(&server, "openid");
 
-    names.lead(NAME, Some("127.0.0.1"));
+    let led_at = names.lead(NAME, Some("127.0.0.1"));
     drop(detour);
-    goes_on(&server, &mut tokens);
+    goes_on(&server, &mut tokens, led_at);
 
     names.lead(NAME, None);
     assert!(redis.command(&["CLIENT", "KILL", "TYPE", "normal"]).starts_with(':'));
@@ -117,8 +122,8 @@ fn the_name_of_redis_leads_elsewhere() {
     is_unavailable(&server.get("/oauth2/userinfo").bearer(&tokens.access).send());
     server.get("/healthz").send().expect(200);
 
-    names.lead(NAME, Some("127.0.0.1"));
-    goes_on(&server, &mut tokens);
+    let led_at = names.lead(NAME, Some("127.0.0.1"));
+    goes_on(&server, &mut tokens, led_at);
 }
 
 /// So does the edge with the name of the origin.
@@ -136,9 +141,9 @@ fn the_name_of_the_origin_leads_elsewhere() {
     edge.restart();
     let mut tokens = WEB.tokens(&server, "openid");
 
-    names.lead(NAME, Some("127.0.0.1"));
+    let led_at = names.lead(NAME, Some("127.0.0.1"));
     drop(detour);
-    goes_on(&server, &mut tokens);
+    goes_on(&server, &mut tokens, led_at);
 
     names.lead(NAME, None);
     server.origin.restart();
@@ -150,12 +155,14 @@ fn the_name_of_the_origin_leads_elsewhere() {
     is_unavailable(&WEB.refresh(&server, &tokens.refresh));
     is_unavailable(&server.get("/oauth2/userinfo").bearer(&tokens.access).send());
 
-    names.lead(NAME, Some("127.0.0.1"));
-    goes_on(&server, &mut tokens);
+    let led_at = names.lead(NAME, Some("127.0.0.1"));
+    goes_on(&server, &mut tokens, led_at);
 }
 
-/// Refreshes until it works, and looks at what it gets.
-fn goes_on(server: &Server, tokens: &mut Tokens) {
+/// Refreshes until it works, which must be soon after `led_at`, and looks at what it gets.
+#[track_caller]
+fn goes_on(server: &Server, tokens: &mut Tokens, led_at: Instant) {
+    // It waits for longer than it may take, to say how long it took.
     until("the name is followed", || {
         let answer = WEB.refresh(server, &tokens.refresh);
         if answer.status == 200 {
@@ -165,5 +172,8 @@ fn goes_on(server: &Server, tokens: &mut Tokens) {
         is_unavailable(&answer);
         false
     });
+    let took = led_at.elapsed();
+    println!("the name was followed after {took:?}");
+    assert!(took < FOLLOWED_IN, "the name was followed after {took:?}");
     is_alive(server, &tokens.access);
 }

@@ -128,6 +128,68 @@ pub(crate) const OTHER_SCHEMES: &[&str] = &[
     "intent://app.example/cb",
 ];
 
+/// RU13, RU15: as good as `http://127.0.0.1/cb`, `http://[::1]/cb` and `com.example.app:/cb`.
+pub(crate) const NATIVE_GOOD: &[&str] = &[
+    "http://127.0.0.1/cb",
+    "http://127.0.0.1:49152/cb",
+    "http://127.0.0.1:1/cb",
+    "http://127.0.0.1:65535/cb",
+    "http://[::1]/cb",
+    "http://[::1]:5/cb",
+    "com.example.app:/cb",
+];
+
+/// RU14, RU15: what is nearly one of them.
+pub(crate) const NATIVE_VARIANTS: &[&str] = &[
+    "http://localhost:49152/cb",
+    "http://localhost/cb",
+    "http://127.0.0.2/cb",
+    "http://127.1/cb",
+    "http://2130706433/cb",
+    "http://0x7f.1/cb",
+    "http://0177.0.0.1/cb",
+    "http://0.0.0.0/cb",
+    "http://[::ffff:127.0.0.1]/cb",
+    "http://[0:0:0:0:0:0:0:1]/cb",
+    "http://[::1%25lo]/cb",
+    "http://127.0.0.1:49152/other",
+    "http://127.0.0.1:49152/cb/",
+    "http://127.0.0.1:49152/cb?x=1",
+    "http://127.0.0.1:49152/cb?",
+    "http://127.0.0.1:49152/cb#",
+    "http://127.0.0.1:49152",
+    "https://127.0.0.1:49152/cb",
+    "https://127.0.0.1/cb",
+    "HTTP://127.0.0.1/cb",
+    "http://127.0.0.1:0/cb",
+    "http://127.0.0.1:00080/cb",
+    "http://127.0.0.1:65536/cb",
+    "http://127.0.0.1:4294967376/cb",
+    "http://127.0.0.1:-1/cb",
+    "http://127.0.0.1:+1/cb",
+    "http://127.0.0.1: 1/cb",
+    "http://127.0.0.1:80:80/cb",
+    "http://127.0.0.1:/cb",
+    "http://127.0.0.1:80@evil.example/cb",
+    "http://127.0.0.1:49152@evil.example/cb",
+    "http://127.0.0.1@evil.example/cb",
+    "http://evil@127.0.0.1:1/cb",
+    "http://127.0.0.1:1\\@evil.example/cb",
+    "http://127.0.0.1:1%2f@evil.example/cb",
+    "http://127.0.0.1.evil.example/cb",
+    "http://127.0.0.1%2eevil.example/cb",
+    "http://127.0.0.1./cb",
+    "com.example.app://cb",
+    "com.example.app:///cb",
+    "COM.example.app:/cb",
+    "com.example.app:cb",
+    "com.example.app:/cb/",
+    "com.example.app:1/cb",
+    "com.example.app2:/cb",
+    "com.example.app:/cb?",
+    "com.example.app:/CB",
+];
+
 /// Asks for a redirect to a URI, by query and by form.
 #[track_caller]
 fn is_refused(server: &Server, app: &App, uri: &str) {
@@ -200,66 +262,10 @@ scenarios! { doors:
 
     /// RU13 to RU15: of a loopback IP only the port may differ.
     fn loopback_and_private_schemes_match_as_rfc_8252_says(server) {
-        for uri in [
-            "http://127.0.0.1/cb",
-            "http://127.0.0.1:49152/cb",
-            "http://127.0.0.1:1/cb",
-            "http://127.0.0.1:65535/cb",
-            "http://[::1]/cb",
-            "http://[::1]:5/cb",
-            "com.example.app:/cb",
-        ] {
+        for uri in NATIVE_GOOD {
             is_redirected(server, &NATIVE, uri);
         }
-        for uri in [
-            "http://localhost:49152/cb",
-            "http://localhost/cb",
-            "http://127.0.0.2/cb",
-            "http://127.1/cb",
-            "http://2130706433/cb",
-            "http://0x7f.1/cb",
-            "http://0177.0.0.1/cb",
-            "http://0.0.0.0/cb",
-            "http://[::ffff:127.0.0.1]/cb",
-            "http://[0:0:0:0:0:0:0:1]/cb",
-            "http://[::1%25lo]/cb",
-            "http://127.0.0.1:49152/other",
-            "http://127.0.0.1:49152/cb/",
-            "http://127.0.0.1:49152/cb?x=1",
-            "http://127.0.0.1:49152/cb?",
-            "http://127.0.0.1:49152/cb#",
-            "http://127.0.0.1:49152",
-            "https://127.0.0.1:49152/cb",
-            "https://127.0.0.1/cb",
-            "HTTP://127.0.0.1/cb",
-            "http://127.0.0.1:0/cb",
-            "http://127.0.0.1:00080/cb",
-            "http://127.0.0.1:65536/cb",
-            "http://127.0.0.1:4294967376/cb",
-            "http://127.0.0.1:-1/cb",
-            "http://127.0.0.1:+1/cb",
-            "http://127.0.0.1: 1/cb",
-            "http://127.0.0.1:80:80/cb",
-            "http://127.0.0.1:/cb",
-            "http://127.0.0.1:80@evil.example/cb",
-            "http://127.0.0.1:49152@evil.example/cb",
-            "http://127.0.0.1@evil.example/cb",
-            "http://evil@127.0.0.1:1/cb",
-            "http://127.0.0.1:1\\@evil.example/cb",
-            "http://127.0.0.1:1%2f@evil.example/cb",
-            "http://127.0.0.1.evil.example/cb",
-            "http://127.0.0.1%2eevil.example/cb",
-            "http://127.0.0.1./cb",
-            "com.example.app://cb",
-            "com.example.app:///cb",
-            "COM.example.app:/cb",
-            "com.example.app:cb",
-            "com.example.app:/cb/",
-            "com.example.app:1/cb",
-            "com.example.app2:/cb",
-            "com.example.app:/cb?",
-            "com.example.app:/CB",
-        ] {
+        for uri in NATIVE_VARIANTS {
             is_refused(server, &NATIVE, uri);
         }
         // RU14: `localhost` is a name, and matches as it is registered.

@@ -11,12 +11,12 @@ use std::sync::{Mutex, PoisonError};
 
 use aho_corasick::AhoCorasick;
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::Value;
 use stack::{Backing, Edge, Front};
 
 use crate::browser::Browser;
-use crate::http::{Answer, query};
+use crate::http::{Answer, Request, query};
 use crate::oauth::{ALICE, ALICES_PASSWORD, OWN, SPA, Tokens, VERIFIER, WEB, is_alive, own_tokens};
 use crate::server::Server;
 
@@ -60,6 +60,14 @@ pub(crate) fn remember(secret: &str) {
     };
     if secret.len() >= SHORTEST {
         KNOWN.lock().unwrap_or_else(PoisonError::into_inner).insert(secret.to_owned());
+    }
+}
+
+/// Remembers the credentials of a Basic header as they are sent, which show the secret in them to
+/// nobody who looks for it as it is.
+pub(crate) fn remember_basic(pair: &str, encoded: &str) {
+    if pair.split_once(':').is_some_and(|(_, secret)| secret.len() >= SHORTEST) {
+        remember(encoded);
     }
 }
 
@@ -164,13 +172,40 @@ fn a_secret_is_found_as_text_and_as_bytes() {
     assert_eq!(finder.find(b"c2VjcmV0 secret-in another"), None);
 }
 
+/// G4: a header that is logged as it came, wherever in it the secret begins.
+#[test]
+fn a_basic_header_is_found() {
+    const SECRET: &str = "a-secret-that-is-sent-as-half-of-a-pair-0123456789";
+    let pair = |id: &str| STANDARD.encode(format!("{id}:{SECRET}"));
+    let send = |id: &str, secret: &str| {
+        let _unsent = Request::new("POST", "http://127.0.0.1:1/").basic(id, secret);
+    };
+    for id in ["b", "ba", "bas"] {
+        send(id, SECRET);
+    }
+    // What is sent for want of a secret is none.
+    send("a-client-with-a-long-name", "");
+    send("a-client-with-a-long-name", "x");
+    let known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let finder = Finder::of(known.iter());
+    for id in ["b", "ba", "bas"] {
+        let logged = format!("authorization: Basic {}\n", pair(id));
+        assert_eq!(finder.find(logged.as_bytes()), Some(pair(id)), "{id}");
+    }
+    for pair in ["a-client-with-a-long-name:", "a-client-with-a-long-name:x"] {
+        assert!(!known.contains(&STANDARD.encode(pair)), "{pair}");
+    }
+}
+
 #[test]
 fn what_opens_something_is_remembered() {
     let server = Server::origin();
     let tokens = WEB.tokens(server, "openid");
     let known = KNOWN.lock().unwrap().clone();
     let (_, signature) = tokens.access.rsplit_once('.').unwrap();
-    for secret in [&tokens.refresh, signature, VERIFIER, ALICES_PASSWORD, WEB.secret.unwrap()] {
+    let secret = WEB.secret.unwrap();
+    let pair = STANDARD.encode(format!("{}:{secret}", WEB.id));
+    for secret in [&tokens.refresh, signature, VERIFIER, ALICES_PASSWORD, secret, &pair] {
         assert!(known.contains(secret), "{secret}");
     }
     // A code, a session's cookie and a transaction's.

@@ -277,7 +277,8 @@ fn a_malformed_ed25519_signature_opens_nothing() {
         for s in [s, &[0; 32], &L] {
             doors.opens_nothing("another R", &token(&[&point, s].concat()));
         }
-        // A key of small order, under which anything is a signature: brought along.
+        // A key of small order, under which anything may be a signature, is none of the issuer's:
+        // it can only be brought along, and is not looked at.
         let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "x": base64url(&point) });
         let (message, _) = signed(&with(&doors.header, "jwk", jwk));
         let signature = base64url(&[point, [0; 32]].concat());
