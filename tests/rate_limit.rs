@@ -91,4 +91,20 @@ fn who_sends_too_many_forms_or_token_requests_is_told_to_wait() {
     assert!((100..=400).contains(&limited), "{limited} of 700 were limited");
     let reached = server.asked_of_origin() - before;
     assert_eq!(reached, 700 - limited, "the rest never reached the origin");
+
+    // ED23: lists of statuses that nobody has heard of are asked of the origin only so often.
+    let asked = || server.origin.requests(Some("/oauth2/status/{list}"));
+    let (before, mut limited) = (asked(), 0);
+    for number in 0..700 {
+        let answer = server.get(&format!("/oauth2/status/{number:021}A")).send();
+        match answer.status {
+            429 => {
+                answer.refused(429, "temporarily_unavailable");
+                limited += 1;
+            }
+            _ => answer.refused(404, "invalid_request"),
+        }
+    }
+    assert!((100..=400).contains(&limited), "{limited} of 700 were limited");
+    assert_eq!(asked() - before, 700 - limited);
 }

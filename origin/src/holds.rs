@@ -1,21 +1,25 @@
 //! Refresh tokens that stay good because nobody was told what came of them, also when the store could
 //! not be reached at first.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use shared::secret::Sha256Digest;
 
-use crate::store::{RefreshRotation, Store};
+use crate::store::{AttemptId, RefreshRotation, Store};
 
-/// Presentations that are waiting to be taken back at a time. The first of an outage are those that
-/// the store may have carried out; of those that come later it knows nothing.
+/// Tokens of which that is remembered at a time. The first of an outage are those with which the store
+/// may have done something; it knows nothing of those that come later.
 const AT_ONCE: usize = 1_000;
 
-/// How long one waits before it is tried again.
+/// Presentations of one token that are remembered: the last ones.
+const OF_A_TOKEN: usize = 32;
+
+/// How long one waits before the store is told again.
 const AGAIN_IN: Duration = Duration::from_secs(1);
 
-/// How often it is tried again.
+/// How often it is told at most.
 const TRIES: u32 = 600;
 
 /// What is known of a presentation whose answer nobody was told.
@@ -27,49 +31,90 @@ pub enum Outcome {
     Unknown,
 }
 
-/// Takes presentations back of which nobody was told the answer ([`Store::hold_refresh`]).
-#[derive(Clone, Debug)]
-pub struct Holds(Arc<Semaphore>);
-
-impl Default for Holds {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(AT_ONCE)))
-    }
-}
+/// Remembers presentations of refresh tokens of which nobody was told the answer, by the token's digest,
+/// until the store knows it ([`Store::hold_refresh`]), or somebody is told.
+#[derive(Clone, Debug, Default)]
+pub struct Holds(Arc<Mutex<HashMap<Sha256Digest, Vec<AttemptId>>>>);
 
 impl Holds {
-    /// Takes one back: now, and when the store cannot be reached, as soon as it can. One whose outcome
-    /// is unknown is taken back once more a second later, because a store that had stopped does what
-    /// it was asked before.
+    /// Returns the presentations of a token of which nobody was told the answer.
+    #[must_use]
+    pub fn untold(&self, presented: &Sha256Digest) -> Vec<AttemptId> {
+        self.tokens().get(presented).cloned().unwrap_or_default()
+    }
+
+    /// Remembers a presentation of which nobody will be told the answer: before whoever made it can
+    /// make the next one.
+    pub fn note(&self, rotation: &RefreshRotation) {
+        let mut tokens = self.tokens();
+        if tokens.len() >= AT_ONCE && !tokens.contains_key(&rotation.presented) {
+            tracing::warn!("a refresh that nobody is told of is not held: there are too many");
+            return;
+        }
+        let attempts = tokens.entry(rotation.presented).or_default();
+        if attempts.len() >= OF_A_TOKEN {
+            attempts.remove(0);
+        }
+        if !attempts.contains(&rotation.attempt) {
+            attempts.push(rotation.attempt);
+        }
+    }
+
+    /// Forgets a token: somebody was told.
+    pub fn forget(&self, presented: &Sha256Digest) {
+        self.tokens().remove(presented);
+    }
+
+    /// Tells the store what is noted of a token: now, and when it cannot be reached, as soon as it can.
+    /// Where it is not known what the store has done, it is told once more a second later, because a
+    /// store that had stopped does what it was asked before.
     pub async fn hold(&self, store: &Arc<dyn Store>, rotation: &RefreshRotation, outcome: Outcome) {
-        let mut wanted = match outcome {
-            Outcome::Known => 1,
-            Outcome::Unknown => 2,
-        };
-        match store.hold_refresh(rotation).await {
-            Ok(()) => wanted -= 1,
+        let is_first = self.untold(&rotation.presented).len() == 1;
+        if self.tell(&**store, rotation).await && outcome == Outcome::Known {
+            self.forget(&rotation.presented);
+            return;
+        }
+        // Else somebody is at it.
+        if is_first {
+            let (holds, store, rotation) = (self.clone(), Arc::clone(store), rotation.clone());
+            tokio::spawn(async move { holds.go_on(&*store, &rotation).await });
+        }
+    }
+
+    async fn go_on(&self, store: &dyn Store, rotation: &RefreshRotation) {
+        let (mut known, mut times) = (Vec::new(), 0);
+        for _ in 0..TRIES {
+            tokio::time::sleep(AGAIN_IN).await;
+            let untold = self.untold(&rotation.presented);
+            if untold.is_empty() {
+                return;
+            }
+            if !self.tell(store, rotation).await {
+                continue;
+            }
+            times = if known == untold { times + 1 } else { 1 };
+            known = untold;
+            if times == 2 {
+                break;
+            }
+        }
+        self.forget(&rotation.presented);
+    }
+
+    /// Tells the store what is noted of a token; tells whether it has heard it.
+    async fn tell(&self, store: &dyn Store, rotation: &RefreshRotation) -> bool {
+        let RefreshRotation { grant_id, presented, .. } = rotation;
+        match store.hold_refresh(grant_id, presented, &self.untold(presented)).await {
+            Ok(()) => true,
             Err(error) => {
                 tracing::debug!(%error, "a refresh that nobody was told of is not held yet");
+                false
             }
         }
-        if wanted == 0 {
-            return;
-        }
-        let Ok(place) = Arc::clone(&self.0).try_acquire_owned() else {
-            tracing::warn!("a refresh that nobody was told of is not held: too many wait for that");
-            return;
-        };
-        let (store, rotation) = (Arc::clone(store), rotation.clone());
-        tokio::spawn(async move {
-            let _place = place;
-            for _ in 0..TRIES {
-                tokio::time::sleep(AGAIN_IN).await;
-                wanted -= u32::from(store.hold_refresh(&rotation).await.is_ok());
-                if wanted == 0 {
-                    return;
-                }
-            }
-            tracing::warn!("a refresh that nobody was told of is not held: the store stays away");
-        });
+    }
+
+    fn tokens(&self) -> MutexGuard<'_, HashMap<Sha256Digest, Vec<AttemptId>>> {
+        // Each change is one step.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

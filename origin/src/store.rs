@@ -13,7 +13,7 @@
 //! | `cadence:user-sessions:<digest>` | zset | digests of a user's sessions, by their absolute ends | absolute end of the last one |
 //! | `cadence:transaction:<digest>` | string | `1`: the sign-in was completed | end of the transaction |
 //! | `cadence:code:{grant_id}` | hash | `digest`, `binding`, `client_id`, `user_id`, `scope`, `nonce`, `auth_time`, `session`, `expires_at` | 60 s |
-//! | `cadence:grant:{grant_id}` | hash | `client_id`, `user_id`, `scope`, `auth_time`, `code` (digest of the redeemed code), `generation`, `current`, `previous` (digests of refresh tokens; `previous` goes when something of the current generation is seen), `rotated_at` (the idle end while the previous one is held), `asked` (who may have been told the current one since: ids, a space between two), `numbers` (access tokens so far), `oldest` (the first of them that may be alive), `expires_at`, `idle_expires_at`, `revoked_at` | to `idle_expires_at` |
+//! | `cadence:grant:{grant_id}` | hash | `client_id`, `user_id`, `scope`, `auth_time`, `code` (digest of the redeemed code), `generation`, `current`, `previous` (digests of refresh tokens; `previous` goes when something of the current generation is seen), `rotated_at` (the idle end while the previous one is held), `asked` (the one presentation since that may have been told the current one; empty when nobody was, `*` when it may be more than one), `numbers` (access tokens so far), `oldest` (the first of them that may be alive), `expires_at`, `idle_expires_at`, `revoked_at` | to `idle_expires_at` |
 //! | `cadence:jti:{grant_id}:<number>` | hash | `generation`, `expires_at`, `list`, `idx` (its place in a status list), `revoked_at` (when it was revoked alone) | end of the access token, revoked or not |
 //! | `cadence:status-lists:{status}` | hash | `list` (the one that is being filled), `next` (its first status that is not reserved) | [`STATUS_LIST_KEPT_IN`] after the last reservation |
 //! | `cadence:status-list:{status}:<list>` | string | one bit per access token, the first one in the lowest bit of the first byte; 1: revoked | the same |
@@ -85,6 +85,26 @@ pub use self::sessions::{SessionGrant, UserSession};
 /// became of the intent is unknown; it is never a "no".
 #[derive(Debug)]
 pub struct StoreError(pub Box<dyn std::error::Error + Send + Sync>);
+
+impl StoreError {
+    /// Tells whether the intent may have been carried out, or may be yet.
+    #[must_use]
+    pub fn may_be_done(&self) -> bool {
+        !self.0.is::<NotAsked>()
+    }
+}
+
+/// The store was not asked, because it has not answered lately.
+#[derive(Debug)]
+pub struct NotAsked(pub Box<dyn std::error::Error + Send + Sync>);
+
+impl std::fmt::Display for NotAsked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for NotAsked {}
 
 impl std::fmt::Display for StoreError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -160,14 +180,19 @@ pub trait Store: Send + Sync {
         now: UnixTime,
     ) -> Result<Rotated, StoreError>;
 
-    /// Says that whoever made this presentation was not told the successor. When nobody was who has
-    /// presented the token since its rotation, it may be presented again, however late, as long as
-    /// nothing of the new generation is seen; its grace begins when it is repeated. So a repetition
-    /// that is broken off prolongs nothing for whoever was told before.
+    /// Says that nobody was told what came of some presentations of a refresh token. When the one that
+    /// has rotated it is among them, or a repetition that was in its place, the token may be presented
+    /// again, however late, as long as nothing of the new generation is seen; its grace begins when it
+    /// is repeated. One that was repeated in between is not held: somebody may have been told, and
+    /// whoever breaks off a further repetition gains nothing by that.
     ///
-    /// Idempotent. Changes nothing when the token is not the previous one, or the rotation has not
-    /// happened.
-    async fn hold_refresh(&self, rotation: &RefreshRotation) -> Result<(), StoreError>;
+    /// Idempotent. Changes nothing when the token is not the previous one.
+    async fn hold_refresh(
+        &self,
+        grant_id: &GrantId,
+        presented: &Sha256Digest,
+        untold: &[AttemptId],
+    ) -> Result<(), StoreError>;
 
     /// Tells whether an access token is active: its row is there, its grant is not revoked, and
     /// its generation is covered ([`Generations::covers`]). Seeing a token of the current

@@ -22,7 +22,7 @@ use crate::store::{GrantRecord, SessionGrant, Store, StoreError};
 const FROM: usize = 500;
 
 /// Live grants of one client that a session keeps: of more, the oldest are revoked.
-pub(crate) const OF_A_CLIENT: usize = 200;
+const OF_A_CLIENT: usize = 5_000;
 
 /// How long what looks dead is left alone: it may be a code that is still to be redeemed.
 const DEAD_IN: Duration = Duration::from_secs(CODE_EXPIRES_IN + CLOCK_SKEW);
@@ -51,7 +51,7 @@ impl Thinning {
         self.0.insert(*session, ());
         let (store, session) = (Arc::clone(store), *session);
         tokio::spawn(async move {
-            if let Err(error) = thin(&*store, &session, DEAD_IN).await {
+            if let Err(error) = thin(&*store, &session, DEAD_IN, OF_A_CLIENT).await {
                 tracing::warn!(%error, "a session with many grants is not rid of the dead ones");
             }
         });
@@ -59,11 +59,12 @@ impl Thinning {
 }
 
 /// Takes out of a session what has been dead for `dead_in`; of each client that is to be told of a
-/// logout, one grant stays. Of one client's live grants, those beyond [`OF_A_CLIENT`] are revoked.
+/// logout, one grant stays. Of one client's live grants, the oldest beyond `of_a_client` are revoked.
 pub(crate) async fn thin(
     store: &dyn Store,
     session: &Sha256Digest,
     dead_in: Duration,
+    of_a_client: usize,
 ) -> Result<(), StoreError> {
     let now = clock::now();
     let (mut live, dead) = divide(store, store.find_session_grants(session).await?, now).await?;
@@ -73,7 +74,7 @@ pub(crate) async fn thin(
     for (_, grant) in &live {
         let count = of_clients.entry(grant.client_id.clone()).or_default();
         *count += 1;
-        if *count > OF_A_CLIENT {
+        if *count > of_a_client {
             store.revoke_grant(&grant.grant_id, now).await?;
         }
     }

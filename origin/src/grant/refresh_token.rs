@@ -48,6 +48,7 @@ pub fn present(
         status,
         refresh_idle_in: REFRESH_IDLE_IN,
         attempt,
+        untold: Vec::new(),
     };
     Ok((rotation, Successors { next, others: successors.collect() }))
 }

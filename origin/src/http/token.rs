@@ -24,7 +24,7 @@ use crate::grant::{Denied, password};
 use crate::holds::Outcome;
 use crate::issue::{self, Issuance, TokenResponse};
 use crate::login::{Login, login};
-use crate::store::{AttemptId, GrantRecord, RefreshRotation, Rotated, StoreError};
+use crate::store::{AttemptId, GrantRecord, Rotated, StoreError};
 
 /// Issues tokens.
 ///
@@ -149,20 +149,37 @@ pub async fn by_refresh_token(
     let status = app.statuses.take(now).await?;
     let keys = &app.edge_keys.tokens;
     let attempt = AttemptId(clock::random());
-    let (rotation, successors) =
+    let (mut rotation, successors) =
         refresh_token::present(keys, client, presented, scope.clone(), status, attempt, now)?;
+    rotation.untold = app.holds.untold(&rotation.presented);
     let (answer, answered) = oneshot::channel();
     // A task of its own, which nobody ends between the rotation and its answer.
     let (app, client) = (Arc::clone(app), client.clone());
     tokio::spawn(async move {
         let (issued, outcome) = match app.store.rotate_refresh(&rotation, now).await {
-            Ok(rotated) => (
-                issue_next(&app, &client, &rotation, rotated, successors, scope, now).await,
-                Outcome::Known,
-            ),
-            Err(error) => (Err(error.into()), Outcome::Unknown),
+            Ok(rotated) => {
+                let issued = issue_next(&app, &client, rotated, successors, scope, now).await;
+                (issued, Outcome::Known)
+            }
+            Err(error) if error.may_be_done() => (Err(error.into()), Outcome::Unknown),
+            Err(error) => {
+                let _ = answer.send(Err(error.into()));
+                return;
+            }
         };
-        if answer.send(issued).is_err() || outcome == Outcome::Unknown {
+        let is_answer = !matches!(issued, Err(HttpError::Unavailable(_)));
+        if !is_answer {
+            // Before anybody can ask again.
+            app.holds.note(&rotation);
+            if outcome == Outcome::Known {
+                app.holds.hold(&app.store, &rotation, outcome).await;
+            }
+        }
+        let is_heard = answer.send(issued).is_ok();
+        if is_answer && is_heard {
+            app.holds.forget(&rotation.presented);
+        } else if is_answer || outcome == Outcome::Unknown {
+            app.holds.note(&rotation);
             app.holds.hold(&app.store, &rotation, outcome).await;
         }
     });
@@ -173,7 +190,6 @@ pub async fn by_refresh_token(
 async fn issue_next(
     app: &App,
     client: &Client,
-    rotation: &RefreshRotation,
     rotated: Rotated,
     successors: Successors,
     scope: Option<Scope>,
@@ -189,12 +205,7 @@ async fn issue_next(
         nonce: None,
         sid: None,
     };
-    let issued = issue_to_a_good_user(app, client, issuance, now).await;
-    if matches!(issued, Err(HttpError::Unavailable(_))) {
-        // Before anybody can ask again.
-        app.holds.hold(&app.store, rotation, Outcome::Known).await;
-    }
-    issued
+    issue_to_a_good_user(app, client, issuance, now).await
 }
 
 /// Issues what a code or a rotation came to, if its user and, where there is one, the consent are

@@ -67,8 +67,9 @@ macro_rules! for_each_promise {
             refresh_that_is_held_is_over_when_its_successor_is_seen
             refresh_that_is_not_the_previous_one_is_not_held
             refresh_whose_successor_was_told_is_not_held_by_a_repetition
-            refresh_of_more_than_a_few_attempts_is_not_held
+            refresh_that_two_have_asked_for_is_not_held
             refresh_is_held_when_nobody_was_told_of_those_who_asked
+            refresh_that_nobody_was_told_of_is_repeated_though_it_is_not_held
             refresh_of_two_generations_back_kills_within_the_grace
             refresh_of_another_client_changes_nothing
             refresh_beyond_the_scope_changes_nothing
@@ -303,6 +304,7 @@ impl Party {
             status: self.status(generation + 1),
             refresh_idle_in: IDLE_IN,
             attempt: AttemptId([1; 16]),
+            untold: Vec::new(),
         }
     }
 }

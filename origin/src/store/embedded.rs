@@ -291,7 +291,7 @@ impl Store for Embedded {
         if !row.is_live(now) {
             return Ok(Rotated::Missing);
         }
-        let verdict = row.generations.judge(presented, now);
+        let verdict = row.generations.judge(presented, &rotation.untold, now);
         if verdict == Presented::Stale {
             // A generation that was never reached was lost with the store: nobody's fault.
             if rotation.generation > row.generations.generation {
@@ -316,13 +316,18 @@ impl Store for Embedded {
         let access = AccessRow { jti, expires_at, status: rotation.status };
         let repeated = generations.current.filter(|_| verdict == Presented::Previous);
         let generation = if repeated.is_some() {
-            // One that was held is answered now, and its grace begins.
-            let rotated_at = generations.rotated_at.min(now);
+            // When nobody was told until now, whoever asks now is in the place of the first, and the
+            // grace begins. Else there are two who may have been.
+            let (rotated_at, asked) = if generations.asked.is_told(&rotation.untold) {
+                (generations.rotated_at.min(now), Asked::Others)
+            } else {
+                (now, Asked::one(&rotation.attempt))
+            };
             sqlx::query(
                 "UPDATE grants SET rotated_at = ?, asked = ?, numbers = ? WHERE grant_id = ?",
             )
             .bind(seconds(rotated_at)?)
-            .bind(generations.asked.and(&rotation.attempt).as_str())
+            .bind(asked.as_str())
             .bind(integer(jti.number)?)
             .bind(grant_id.to_string())
             .execute(&mut *transaction)
@@ -340,7 +345,7 @@ impl Store for Embedded {
             .bind(bytes(successor))
             .bind(bytes(presented))
             .bind(seconds(now)?)
-            .bind(Asked::first(&rotation.attempt).as_str())
+            .bind(Asked::one(&rotation.attempt).as_str())
             .bind(integer(jti.number)?)
             .bind(seconds(idle_expires_at)?)
             .bind(grant_id.to_string())
@@ -356,24 +361,25 @@ impl Store for Embedded {
         })
     }
 
-    async fn hold_refresh(&self, rotation: &RefreshRotation) -> Result<(), StoreError> {
-        let RefreshRotation { grant_id, presented, attempt, .. } = rotation;
+    async fn hold_refresh(
+        &self,
+        grant_id: &GrantId,
+        presented: &Sha256Digest,
+        untold: &[AttemptId],
+    ) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         let row = GrantRow::read(&mut transaction, grant_id).await?;
-        let generations = row.map(|row| row.generations);
-        let generations = generations.filter(|it| it.previous.as_ref() == Some(presented));
-        let Some(told) = generations.and_then(|it| it.asked.without(attempt)) else {
+        let is_held = row.is_some_and(|GrantRow { generations, .. }| {
+            generations.previous.as_ref() == Some(presented) && !generations.asked.is_told(untold)
+        });
+        if !is_held {
             return Ok(());
-        };
-        sqlx::query(
-            "UPDATE grants SET asked = ?, rotated_at = iif(?, idle_expires_at, rotated_at) \
-             WHERE grant_id = ?",
-        )
-        .bind(told.as_str())
-        .bind(told.is_empty())
-        .bind(grant_id.to_string())
-        .execute(&mut *transaction)
-        .await?;
+        }
+        sqlx::query("UPDATE grants SET asked = ?, rotated_at = idle_expires_at WHERE grant_id = ?")
+            .bind(Asked::Nobody.as_str())
+            .bind(grant_id.to_string())
+            .execute(&mut *transaction)
+            .await?;
         Ok(transaction.commit().await?)
     }
 

@@ -20,64 +20,56 @@ pub struct Generations {
     /// When the current one replaced the previous one; in the future while the previous one is
     /// held ([`super::Store::hold_refresh`]).
     pub rotated_at: UnixTime,
-    /// Who has presented the previous one since.
+    /// Who has presented the previous one since, the first time included.
     pub asked: Asked,
 }
 
-/// Attempts that may have been told the current refresh token: ids, a space between two. Whoever
-/// was not told takes its own out.
+/// Which presentations of the previous refresh token may have been told the current one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked(String);
+pub enum Asked {
+    /// None: the token is held.
+    Nobody,
+    /// This one alone, by its id.
+    One(String),
+    /// More than one, or it is not known.
+    Others,
+}
 
 impl Asked {
-    /// Of more than these no list is kept: one of them was told.
-    const LEN: usize = 400;
-
-    /// Stands for those that are not listed, and is never taken out.
-    const OTHERS: &str = "*";
-
-    /// The attempt that has rotated the token.
+    /// The presentation that has rotated the token, or is in its place.
     #[must_use]
-    pub fn first(attempt: &AttemptId) -> Self {
-        Self(attempt.to_base64url())
+    pub fn one(attempt: &AttemptId) -> Self {
+        Self::One(attempt.to_base64url())
     }
 
-    /// Reads what [`Self::as_str`] gave; `None` where it is not known who has asked.
+    /// Reads what [`Self::as_str`] gave.
     #[must_use]
-    pub fn parse(text: Option<String>) -> Self {
-        Self(text.unwrap_or_else(|| Self::OTHERS.to_owned()))
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "" => Self::Nobody,
+            "*" => Self::Others,
+            id => Self::One(id.to_owned()),
+        }
     }
 
-    /// Returns the ids.
+    /// Returns how it is written down.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// One more.
-    #[must_use]
-    pub fn and(&self, attempt: &AttemptId) -> Self {
-        if self.0.contains(Self::OTHERS) {
-            return self.clone();
+        match self {
+            Self::Nobody => "",
+            Self::One(id) => id,
+            Self::Others => "*",
         }
-        let full = self.0.len() >= Self::LEN;
-        let one = if full { Self::OTHERS.to_owned() } else { attempt.to_base64url() };
-        Self(format!("{} {one}", self.0))
     }
 
-    /// One less; `None` when it is not listed.
+    /// Tells whether somebody may have been told, when these were not.
     #[must_use]
-    pub fn without(&self, attempt: &AttemptId) -> Option<Self> {
-        let id = attempt.to_base64url();
-        let (own, others): (Vec<_>, Vec<_>) =
-            self.0.split_whitespace().partition(|listed| **listed == id);
-        (!own.is_empty()).then(|| Self(others.join(" ")))
-    }
-
-    /// Tells whether nobody was told.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub fn is_told(&self, untold: &[AttemptId]) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::One(id) => untold.iter().all(|attempt| attempt.to_base64url() != *id),
+            Self::Others => true,
+        }
     }
 }
 
@@ -96,14 +88,21 @@ impl Generations {
     /// Tells which refresh token was presented.
     ///
     /// Source: RFC 9700 §4.14.2; the grace is Cadence's own: one generation, [`REFRESH_GRACE_IN`]
-    /// seconds, and only while the successor is unused.
+    /// seconds or until somebody is told (`untold` are those who were not), and only while the
+    /// successor is unused.
     #[must_use]
-    pub fn judge(&self, presented: &Sha256Digest, now: UnixTime) -> Presented {
+    pub fn judge(
+        &self,
+        presented: &Sha256Digest,
+        untold: &[AttemptId],
+        now: UnixTime,
+    ) -> Presented {
         if self.current.as_ref() == Some(presented) {
             return Presented::Current;
         }
-        let in_grace = now.since(self.rotated_at) <= REFRESH_GRACE_IN;
-        if self.previous.as_ref() == Some(presented) && in_grace {
+        let is_forgiven =
+            now.since(self.rotated_at) <= REFRESH_GRACE_IN || !self.asked.is_told(untold);
+        if self.previous.as_ref() == Some(presented) && is_forgiven {
             return Presented::Previous;
         }
         Presented::Stale

@@ -200,8 +200,10 @@ pub struct RefreshRotation {
     pub status: StatusIndex,
     /// Seconds that the successor lives unused.
     pub refresh_idle_in: u64,
-    /// Names this presentation, for [`super::Store::hold_refresh`].
+    /// Names this presentation.
     pub attempt: AttemptId,
+    /// Presentations of the same token of which it is known that nobody was told what came of them.
+    pub untold: Vec<AttemptId>,
 }
 
 /// What became of a presented refresh token.
@@ -214,8 +216,8 @@ pub enum Rotated {
         /// The new access token.
         access: AccessRow,
     },
-    /// It was the previous one, within the grace, and the successor is still unused: the same
-    /// successor stays current.
+    /// It was the previous one, within the grace or with a successor that nobody was told, and the
+    /// successor is still unused: the same one stays current.
     Repeated {
         /// The grant.
         grant: GrantRecord,

@@ -242,9 +242,17 @@ impl Store for Redis {
         grants::rotate_refresh(self, rotation, now).await
     }
 
-    async fn hold_refresh(&self, rotation: &RefreshRotation) -> Result<(), StoreError> {
-        self.run(&HOLD_REFRESH, &[&grant_key(&rotation.grant_id)], |command| {
-            command.arg(rotation.presented.to_base64url()).arg(rotation.attempt.to_base64url());
+    async fn hold_refresh(
+        &self,
+        grant_id: &GrantId,
+        presented: &Sha256Digest,
+        untold: &[AttemptId],
+    ) -> Result<(), StoreError> {
+        self.run(&HOLD_REFRESH, &[&grant_key(grant_id)], |command| {
+            command.arg(presented.to_base64url());
+            for attempt in untold {
+                command.arg(attempt.to_base64url());
+            }
         })
         .await
     }

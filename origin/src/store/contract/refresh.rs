@@ -89,58 +89,87 @@ pub async fn refresh_is_not_repeated_after_the_grace(store: &AnyStore) {
 async fn hold(store: &AnyStore) -> Party {
     let party = Party::begun(store).await;
     rotate(store, &party, 1, NOW).await;
-    store.hold_refresh(&party.rotation(1, NOW)).await.unwrap();
+    say_untold(store, &party, &[1]).await;
     party
 }
 
-/// The first refresh token, as somebody presents it.
-fn asked_by(party: &Party, attempt: u8) -> RefreshRotation {
-    RefreshRotation { attempt: AttemptId([attempt; 16]), ..party.rotation(1, NOW) }
+/// The attempts of these numbers.
+fn attempts(numbers: &[u8]) -> Vec<AttemptId> {
+    numbers.iter().map(|number| AttemptId([*number; 16])).collect()
 }
+
+/// Presents the first refresh token by an attempt, when it is known that nobody was told of others.
+async fn ask(store: &AnyStore, party: &Party, number: u8, untold: &[u8], now: UnixTime) -> Rotated {
+    let (attempt, untold) = (AttemptId([number; 16]), attempts(untold));
+    let rotation = RefreshRotation { attempt, untold, ..party.rotation(1, NOW) };
+    store.rotate_refresh(&rotation, now).await.unwrap()
+}
+
+/// Says that nobody was told what came of presentations of the first refresh token.
+async fn say_untold(store: &AnyStore, party: &Party, untold: &[u8]) {
+    let untold = attempts(untold);
+    store.hold_refresh(&party.grant_id, &party.token(1), &untold).await.unwrap();
+}
+
+const LATE: UnixTime = NOW.plus(REFRESH_GRACE_IN + 1);
 
 pub async fn refresh_whose_successor_was_told_is_not_held_by_a_repetition(store: &AnyStore) {
     let party = Party::begun(store).await;
-    // The first was told. A thief breaks off what comes then, however often it is said.
-    for attempt in 1..=4 {
-        store.rotate_refresh(&asked_by(&party, attempt), NOW).await.unwrap();
+    // The first was told. A thief breaks off what comes then, and says so.
+    ask(store, &party, 1, &[], NOW).await;
+    for (number, untold) in [(2, &[][..]), (3, &[2]), (4, &[2, 3])] {
+        let repeated = ask(store, &party, number, untold, NOW).await;
+        assert!(matches!(repeated, Rotated::Repeated { .. }), "{repeated:?}");
+        say_untold(store, &party, &[number]).await;
+        say_untold(store, &party, &[2, 3, 4]).await;
     }
-    for attempt in [2, 3, 4, 4, 3, 2] {
-        store.hold_refresh(&asked_by(&party, attempt)).await.unwrap();
-    }
-    let late = NOW.plus(REFRESH_GRACE_IN + 1);
-    assert_eq!(rotate(store, &party, 1, late).await, Rotated::Reused);
+    assert_eq!(ask(store, &party, 5, &[2, 3, 4], LATE).await, Rotated::Reused);
     assert_dead(store, &party).await;
 }
 
-pub async fn refresh_of_more_than_a_few_attempts_is_not_held(store: &AnyStore) {
+pub async fn refresh_that_two_have_asked_for_is_not_held(store: &AnyStore) {
     let party = Party::begun(store).await;
-    for attempt in 1..=60 {
-        store.rotate_refresh(&asked_by(&party, attempt), NOW).await.unwrap();
-    }
-    for attempt in 1..=60 {
-        store.hold_refresh(&asked_by(&party, attempt)).await.unwrap();
-    }
-    let late = NOW.plus(REFRESH_GRACE_IN + 1);
-    assert_eq!(rotate(store, &party, 1, late).await, Rotated::Reused);
+    // The second came before anybody knew that the first was not told, and was told.
+    ask(store, &party, 1, &[], NOW).await;
+    ask(store, &party, 2, &[], NOW).await;
+    say_untold(store, &party, &[1]).await;
+    assert_eq!(ask(store, &party, 3, &[1], LATE).await, Rotated::Reused);
+    assert_dead(store, &party).await;
+    // Nor when it came after it.
+    let party = Party::begun(store).await;
+    ask(store, &party, 1, &[], NOW).await;
+    ask(store, &party, 2, &[1], NOW).await;
+    say_untold(store, &party, &[1]).await;
+    assert_eq!(ask(store, &party, 3, &[1], LATE).await, Rotated::Reused);
 }
 
 pub async fn refresh_is_held_when_nobody_was_told_of_those_who_asked(store: &AnyStore) {
     let party = Party::begun(store).await;
-    let late = NOW.plus(REFRESH_GRACE_IN + 1);
-    // An attempt that is said to be untold before it has happened changes nothing, and does later.
-    store.hold_refresh(&asked_by(&party, 1)).await.unwrap();
-    for attempt in 1..=3 {
-        store.rotate_refresh(&asked_by(&party, attempt), NOW).await.unwrap();
+    // What has not happened cannot be held, and can later.
+    say_untold(store, &party, &[1]).await;
+    for (number, untold) in [(1, &[][..]), (2, &[1]), (3, &[1, 2])] {
+        ask(store, &party, number, untold, NOW).await;
     }
-    for attempt in [3, 1, 1, 2] {
-        store.hold_refresh(&asked_by(&party, attempt)).await.unwrap();
+    for _ in 0..2 {
+        say_untold(store, &party, &[1, 2, 3]).await;
     }
-    let repeated = store.rotate_refresh(&asked_by(&party, 4), late).await.unwrap();
+    let repeated = ask(store, &party, 4, &[], LATE).await;
     assert!(matches!(repeated, Rotated::Repeated { .. }), "{repeated:?}");
-    // The fourth was told.
-    store.hold_refresh(&asked_by(&party, 3)).await.unwrap();
-    let later = late.plus(REFRESH_GRACE_IN + 1);
-    assert_eq!(rotate(store, &party, 1, later).await, Rotated::Reused);
+    // The fourth was told, and its grace ends.
+    say_untold(store, &party, &[1, 2, 3]).await;
+    let later = LATE.plus(REFRESH_GRACE_IN + 1);
+    assert_eq!(ask(store, &party, 5, &[1, 2, 3], later).await, Rotated::Reused);
+}
+
+pub async fn refresh_that_nobody_was_told_of_is_repeated_though_it_is_not_held(store: &AnyStore) {
+    let party = Party::begun(store).await;
+    ask(store, &party, 1, &[], NOW).await;
+    // Whoever asks again is in the place of the first, and has a grace of its own.
+    let repeated = ask(store, &party, 2, &[1], LATE).await;
+    assert!(matches!(repeated, Rotated::Repeated { .. }), "{repeated:?}");
+    let within = LATE.plus(REFRESH_GRACE_IN);
+    assert!(matches!(ask(store, &party, 3, &[], within).await, Rotated::Repeated { .. }));
+    assert_eq!(ask(store, &party, 4, &[1, 3], within.plus(1)).await, Rotated::Reused);
 }
 
 pub async fn refresh_that_is_held_is_repeated_however_late(store: &AnyStore) {
@@ -177,12 +206,12 @@ pub async fn refresh_that_is_not_the_previous_one_is_not_held(store: &AnyStore) 
     let party = Party::begun(store).await;
     rotate(store, &party, 1, NOW).await;
     for generation in [2, 3] {
-        store.hold_refresh(&party.rotation(generation, NOW)).await.unwrap();
+        let token = party.token(generation);
+        store.hold_refresh(&party.grant_id, &token, &attempts(&[1])).await.unwrap();
     }
     let late = NOW.plus(REFRESH_GRACE_IN + 1);
     assert_eq!(rotate(store, &party, 1, late).await, Rotated::Reused);
-    let unknown = RefreshRotation { grant_id: next_grant_id(), ..party.rotation(1, NOW) };
-    store.hold_refresh(&unknown).await.unwrap();
+    store.hold_refresh(&next_grant_id(), &party.token(1), &attempts(&[1])).await.unwrap();
 }
 
 pub async fn refresh_of_two_generations_back_kills_within_the_grace(store: &AnyStore) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 
 use super::*;
-use crate::thinning::{OF_A_CLIENT, thin};
+use crate::thinning::thin;
 
 /// Puts a session of a user, begun at `now`.
 async fn put_session_of(
@@ -183,7 +183,7 @@ pub async fn session_with_many_grants_is_rid_of_the_dead(store: &AnyStore) {
     store.link_grants(&session.digest, &others, NOW).await.unwrap();
     store.put_code(&Party::under(&session).code(), NOW).await.unwrap();
     for _ in 0..2 {
-        thin(&**store, &session.digest, Duration::ZERO).await.unwrap();
+        thin(&**store, &session.digest, Duration::ZERO, 1).await.unwrap();
         let left = store.find_session_grants(&session.digest).await.unwrap();
         assert_eq!(left.len(), 2, "{left:?}");
         assert!(left.contains(&of_web) && left.iter().any(|grant| others.contains(grant)));
@@ -193,15 +193,15 @@ pub async fn session_with_many_grants_is_rid_of_the_dead(store: &AnyStore) {
 
 pub async fn session_with_many_grants_keeps_the_newest_of_a_client(store: &AnyStore) {
     let session = put_session(store, GRANT_IN).await;
-    for _ in 0..OF_A_CLIENT + 3 {
+    for _ in 0..5 {
         Party::under(&session).begin(store).await;
     }
-    thin(&**store, &session.digest, Duration::ZERO).await.unwrap();
+    thin(&**store, &session.digest, Duration::ZERO, 3).await.unwrap();
     let mut alive = 0;
     for grant in store.find_session_grants(&session.digest).await.unwrap() {
         alive += usize::from(store.find_grant(&grant.grant_id, NOW).await.unwrap().is_some());
     }
-    assert_eq!(alive, OF_A_CLIENT);
+    assert_eq!(alive, 3);
 }
 
 /// A login while others look and log out is listed in the end.

@@ -145,6 +145,9 @@ pub(super) async fn rotate_refresh(
                 .arg(REFRESH_GRACE_IN);
             add_status(command, &rotation.status);
             command.arg(ACCESS_TOKENS_OF_A_GRANT).arg(rotation.attempt.to_base64url());
+            for attempt in &rotation.untold {
+                command.arg(attempt.to_base64url());
+            }
         })
         .await?;
     let mut reply = Reply(reply.into_iter());

@@ -134,7 +134,7 @@ impl Link {
         deadline: tokio::time::Instant,
     ) -> Result<Value, RedisError> {
         if !self.breaker.admits(Instant::now()) {
-            return Err(RedisError::from((ErrorKind::Io, "Redis has not answered lately")));
+            return Err(RedisError::from((ErrorKind::Io, NOT_ASKED)));
         }
         let lines = match timeout_at(deadline, self.lines()).await {
             Ok(Ok(lines)) => lines,
@@ -339,6 +339,14 @@ async fn is_primary(connection: &mut MultiplexedConnection) -> Result<(), RedisE
         return Ok(());
     }
     Err(RedisError::from((ErrorKind::Io, "the server that sentinels name is not the primary")))
+}
+
+/// What is said of a request that was not sent.
+const NOT_ASKED: &str = "Redis has not answered lately";
+
+/// Tells whether an error says that the request was not sent.
+pub(super) fn was_not_asked(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Io && error.to_string().starts_with(NOT_ASKED)
 }
 
 pub(super) fn late() -> RedisError {

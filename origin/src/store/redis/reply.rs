@@ -8,7 +8,8 @@ use shared::client::ClientId;
 use shared::scope::Scope;
 use shared::time::UnixTime;
 
-use crate::store::StoreError;
+use super::link::was_not_asked;
+use crate::store::{NotAsked, StoreError};
 
 /// The fields of a reply, read one after the other.
 pub(super) struct Reply(pub(super) std::vec::IntoIter<Option<String>>);
@@ -50,5 +51,8 @@ pub(super) fn unreadable(what: &str) -> StoreError {
 }
 
 pub(super) fn failed(error: RedisError) -> StoreError {
+    if was_not_asked(&error) {
+        return StoreError(Box::new(NotAsked(error.into())));
+    }
     StoreError(Box::new(error))
 }

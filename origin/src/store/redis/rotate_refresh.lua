@@ -5,7 +5,8 @@
 --       9 end of the access token · 10 idle end of the successor
 --       11 seconds for which the previous token returns its successor
 --       12 status list of the access token · 13 its index there
---       14 access tokens of the grant that are alive at most · 15 who presents it
+--       14 access tokens of the grant that are alive at most · 15 this presentation
+--       then those of which it is known that nobody was told what came of them
 
 local client_id, generation = ARGV[4], tonumber(ARGV[5])
 local presented, successor, scope = ARGV[6], ARGV[7], ARGV[8]
@@ -25,7 +26,10 @@ live, numbers, expires_at = tonumber(live), tonumber(numbers), tonumber(expires_
 
 -- `previous` is there only as long as nothing of the current generation was seen.
 local is_current = presented == current
-local is_repeated = presented == previous and now - tonumber(rotated_at) <= grace
+local is_told = asked ~= ''
+for at = 16, #ARGV do is_told = is_told and asked ~= ARGV[at] end
+local is_forgiven = now - tonumber(rotated_at) <= grace or not is_told
+local is_repeated = presented == previous and is_forgiven
 if not (is_current or is_repeated) then
   -- A generation that was never reached was lost with the store: nobody's fault.
   if generation > live then return { 'missing' } end
@@ -60,18 +64,12 @@ if is_current then
     'oldest', oldest, 'idle_expires_at', idle_expires_at)
   keep_until(grant_key, idle_expires_at)
 else
-  -- One that was held (hold_refresh.lua) is answered now, and its grace begins.
+  -- When nobody was told until now, whoever asks now is in the place of the first, and the grace
+  -- begins. Else there are two who may have been.
   rotated_at = math.min(tonumber(rotated_at), happened_at)
-  -- Nobody is left out: where it is not known who has asked, or too many have, one was told.
-  if not asked then
-    asked = '*'
-  elseif #asked < 400 then
-    asked = asked .. ' ' .. attempt
-  elseif not asked:find('*', 1, true) then
-    asked = asked .. ' *'
-  end
-  redis.call('HSET', grant_key, 'rotated_at', rotated_at, 'asked', asked, 'numbers', numbers,
-    'oldest', oldest)
+  if not is_told then rotated_at = happened_at end
+  redis.call('HSET', grant_key, 'rotated_at', rotated_at, 'asked', is_told and '*' or attempt,
+    'numbers', numbers, 'oldest', oldest)
 end
 put_access(numbers, live,
   { expires_at = access_expires_at, list = ARGV[12], idx = ARGV[13] })
