@@ -13,7 +13,7 @@ use crate::client::Client;
 use crate::faults::Fault;
 use crate::history::{Act, Event, Health, History, Line, Mark, Told};
 use crate::probe;
-use crate::resources::{MORE_OF_ORIGIN, Resources, more_of_workerd};
+use crate::resources::{Resources, more_of_origin, more_of_workerd};
 use crate::system::{System, USERS};
 use crate::wire::Door;
 
@@ -132,6 +132,7 @@ pub struct Stage<'r> {
     notes: Vec<String>,
     violations: Vec<Violation>,
     asked_aside: u64,
+    connected_aside: u64,
 }
 
 impl Stage<'_> {
@@ -271,6 +272,17 @@ impl Stage<'_> {
         self.asked_aside += u64::try_from(requests).unwrap_or(u64::MAX);
     }
 
+    /// Says that the origin had so many connections at once that are not the load's.
+    pub fn connected_aside(&mut self, connections: usize) {
+        self.connected_aside = u64::try_from(connections).unwrap_or(u64::MAX);
+    }
+
+    /// Looks at what the origin holds.
+    #[must_use]
+    pub fn held_by_origin(&mut self) -> Resources {
+        Resources::of(self.system.origin().pid())
+    }
+
     /// Writes down what a fault has measured.
     pub fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
@@ -316,10 +328,11 @@ pub fn run(fault: &Fault, profile: Profile) -> Outcome {
         notes: Vec::new(),
         violations: Vec::new(),
         asked_aside: 0,
+        connected_aside: 0,
     };
     (fault.act)(&mut stage);
     stage.settles();
-    let Stage { mut notes, mut violations, asked_aside, .. } = stage;
+    let Stage { mut notes, mut violations, asked_aside, connected_aside, .. } = stage;
     let until = (history.now() + profile.after).max(baseline + profile.whole);
     std::thread::sleep(until.saturating_sub(history.now()));
 
@@ -351,7 +364,8 @@ pub fn run(fault: &Fault, profile: Profile) -> Outcome {
     let recovery = checker::recovery(&record, profile.bound);
     violations.extend(judge_recovery(&recovery, profile));
     let requests = u64::try_from(record.events.len()).unwrap_or(u64::MAX);
-    let (leaks, grown) = judge_resources(&mut system, before, requests + asked_aside);
+    let more = [more_of_origin(connected_aside), more_of_workerd(requests + asked_aside)];
+    let (leaks, grown) = judge_resources(&mut system, before, more);
     violations.extend(leaks);
     if fault.fails_nobody {
         violations.extend(record.events.iter().filter_map(|event| {
@@ -415,7 +429,7 @@ fn begin(
 fn judge_resources(
     system: &mut System,
     before: [Resources; 2],
-    requests: u64,
+    [more_of_origin, more_of_workerd]: [u64; 2],
 ) -> (Vec<Violation>, [i64; 2]) {
     let began = Instant::now();
     loop {
@@ -423,7 +437,7 @@ fn judge_resources(
         let pairs = before
             .iter()
             .zip(after)
-            .zip([("the origin", MORE_OF_ORIGIN), ("workerd", more_of_workerd(requests))]);
+            .zip([("the origin", more_of_origin), ("workerd", more_of_workerd)]);
         let found: Vec<_> =
             pairs.flat_map(|((before, after), whose)| after.judge(*before, whose)).collect();
         if found.is_empty() || began.elapsed() > IDLE_FOR {
