@@ -52,12 +52,13 @@ impl Holds {
             return;
         }
         let attempts = tokens.entry(rotation.presented).or_default();
+        if attempts.contains(&rotation.attempt) {
+            return;
+        }
         if attempts.len() >= OF_A_TOKEN {
             attempts.remove(0);
         }
-        if !attempts.contains(&rotation.attempt) {
-            attempts.push(rotation.attempt);
-        }
+        attempts.push(rotation.attempt);
     }
 
     /// Forgets a token: somebody was told.

@@ -169,7 +169,7 @@ impl Edge {
         let process = Process::start(workerd, &arguments, environment, &log, Ending::Kill);
         wait_until("workerd", Duration::from_secs(15), || {
             assert!(process.runs(), "workerd has ended:\n{}", process.log());
-            listens(self.settings.port)
+            listens(self.settings.port) && self.settings.twin_port.is_none_or(listens)
         });
         self.process = Some(process);
     }

@@ -167,8 +167,8 @@ pub async fn by_refresh_token(
                 return;
             }
         };
-        let is_answer = !matches!(issued, Err(HttpError::Unavailable(_)));
-        if !is_answer {
+        let (is_ok, is_away) = (issued.is_ok(), matches!(issued, Err(HttpError::Unavailable(_))));
+        if is_away {
             // Before anybody can ask again.
             app.holds.note(&rotation);
             if outcome == Outcome::Known {
@@ -176,9 +176,9 @@ pub async fn by_refresh_token(
             }
         }
         let is_heard = answer.send(issued).is_ok();
-        if is_answer && is_heard {
+        if is_ok && is_heard {
             app.holds.forget(&rotation.presented);
-        } else if is_answer || outcome == Outcome::Unknown {
+        } else if !is_heard || outcome == Outcome::Unknown {
             app.holds.note(&rotation);
             app.holds.hold(&app.store, &rotation, outcome).await;
         }
