@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use crate::browser::Form;
 use crate::http::{Answer, parse_query};
 use crate::oauth::{
-    ALICE, ALICES_PASSWORD, OWN, Tokens, VERIFIER, WEB, grant_is_dead, is_alive, is_dead,
-    own_tokens,
+    ALICE, ALICES_PASSWORD, LATER_THAN_THE_GRACE, OWN, Tokens, VERIFIER, WEB, grant_is_dead,
+    is_alive, is_dead, own_tokens,
 };
 use crate::server::{Server, until};
 
@@ -182,6 +182,25 @@ fn a_redis_that_hangs_is_given_up_in_time() {
     });
     is_alive(&server, &next.access);
     Tokens::of(&WEB.refresh(&server, &next.refresh));
+}
+
+/// F2, I3: what Redis carries out only when it wakes up, for a client that was told 503 and is in no
+/// hurry to ask again, ends no session.
+#[test]
+fn a_refresh_that_redis_carries_out_too_late_ends_no_session() {
+    let server = Server::start_origin();
+    let _log = server.log_on_failure();
+    let tokens = WEB.tokens(&server, "openid");
+    let redis = server.redis.as_ref().unwrap();
+    redis.signal("STOP");
+    is_unavailable(&WEB.refresh(&server, &tokens.refresh));
+    redis.signal("CONT");
+    std::thread::sleep(LATER_THAN_THE_GRACE);
+    let next = Tokens::of(&WEB.refresh(&server, &tokens.refresh));
+    is_alive(&server, &next.access);
+    // It was told now, and is used up.
+    WEB.refresh(&server, &next.refresh).expect(200);
+    WEB.refresh(&server, &tokens.refresh).refused(400, "invalid_grant");
 }
 
 /// F5: a store that comes back empty logs people out; it revives nothing.

@@ -119,3 +119,72 @@ impl Holds {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::contract::{AnyStore, NOW, Party};
+    use crate::store::embedded::Embedded;
+
+    fn rotation(party: &Party, attempt: usize) -> RefreshRotation {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&attempt.to_be_bytes());
+        RefreshRotation { attempt: AttemptId(id), ..party.rotation(1, NOW) }
+    }
+
+    async fn party() -> (AnyStore, Party, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Embedded::open(&folder.path().join("data/store.db")).await.unwrap();
+        let store: AnyStore = Arc::new(store);
+        let party = Party::begun(&store).await;
+        (store, party, folder)
+    }
+
+    #[tokio::test]
+    async fn the_last_presentations_of_a_token_are_remembered_until_somebody_is_told() {
+        let (_store, party, _folder) = party().await;
+        let holds = Holds::default();
+        // One that is noted twice is there once.
+        for attempt in (0..OF_A_TOKEN + 5).chain([OF_A_TOKEN]) {
+            holds.note(&rotation(&party, attempt));
+        }
+        let presented = rotation(&party, 0).presented;
+        let last: Vec<AttemptId> =
+            (5..OF_A_TOKEN + 5).map(|attempt| rotation(&party, attempt).attempt).collect();
+        assert_eq!(holds.untold(&presented), last);
+        holds.forget(&presented);
+        assert!(holds.untold(&presented).is_empty());
+    }
+
+    #[tokio::test]
+    async fn of_too_many_tokens_the_first_are_remembered() {
+        let (_store, party, _folder) = party().await;
+        let holds = Holds::default();
+        let of = |token: usize| RefreshRotation {
+            presented: Sha256Digest::of(&token.to_be_bytes()),
+            ..rotation(&party, token)
+        };
+        (0..=AT_ONCE).for_each(|token| holds.note(&of(token)));
+        assert_eq!(holds.untold(&of(0).presented), [of(0).attempt]);
+        assert!(holds.untold(&of(AT_ONCE).presented).is_empty());
+        // One of those that are known may be presented again.
+        holds.note(&RefreshRotation { presented: of(0).presented, ..of(1) });
+        assert_eq!(holds.untold(&of(0).presented).len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_presentation_that_may_be_carried_out_later_is_taken_back_once_more() {
+        let (store, party, _folder) = party().await;
+        let holds = Holds::default();
+        let first = rotation(&party, 1);
+        holds.note(&first);
+        holds.hold(&store, &first, Outcome::Unknown).await;
+        // Only now does the store what it was asked.
+        store.rotate_refresh(&first, NOW).await.unwrap();
+        tokio::time::sleep(AGAIN_IN * 4).await;
+        assert!(holds.untold(&first.presented).is_empty(), "the store has heard it");
+        let late = NOW.plus(shared::limits::REFRESH_GRACE_IN + 1);
+        let repeated = store.rotate_refresh(&rotation(&party, 2), late).await.unwrap();
+        assert!(matches!(repeated, crate::store::Rotated::Repeated { .. }), "{repeated:?}");
+    }
+}
