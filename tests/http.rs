@@ -147,6 +147,8 @@ fn client() -> &'static Client {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .timeout(Duration::from_secs(15))
+            // Before the server closes a connection that is idle: it may do so as the next request comes.
+            .pool_idle_timeout(Duration::from_secs(2))
             .build()
             .unwrap()
     })
