@@ -8,9 +8,9 @@ use std::process::Output;
 
 use crate::apart;
 use crate::command_line::cadence;
-use crate::http::Answer;
+use crate::faults::{is_unavailable, refreshes_at_last};
 use crate::oauth::{ALICE, ALICES_PASSWORD, Tokens, WEB, is_alive, own_tokens};
-use crate::server::{Server, until};
+use crate::server::Server;
 
 /// Makes a program that is `cadence` with its data directory on a small file system of memory.
 fn on_a_small_disk(folder: &Path) -> PathBuf {
@@ -27,11 +27,6 @@ fn fill(folder: &Path) -> PathBuf {
         while file.write_all(piece).is_ok() {}
     }
     path
-}
-
-#[track_caller]
-fn is_unavailable(answer: &Answer) {
-    answer.refused(503, "temporarily_unavailable");
 }
 
 /// F18: a full disk stops what must be written, and nothing else; with room again, all that was
@@ -78,15 +73,7 @@ fn a_full_disk_stops_writes_alone_and_loses_nothing() {
     assert!(!registers.status.success(), "{registers:?}");
 
     fs::remove_file(filled).unwrap();
-    until("there is room again", || {
-        let answer = WEB.refresh(&server, &newest.refresh);
-        if answer.status == 200 {
-            newest = Tokens::of(&answer);
-            return true;
-        }
-        is_unavailable(&answer);
-        false
-    });
+    newest = refreshes_at_last(&server, &newest.refresh);
     is_alive(&server, &newest.access);
     WEB.revoke(&server, &tokens.refresh).expect(200);
     crate::oauth::grant_is_dead(&server, &WEB, &tokens);

@@ -10,6 +10,22 @@ use crate::oauth::{
 };
 use crate::server::{Server, until};
 
+/// Refreshes as a client does: 503 is no answer, so it asks again.
+#[track_caller]
+pub(crate) fn refreshes_at_last(server: &Server, token: &str) -> Tokens {
+    let mut next = None;
+    until("a refresh is answered", || {
+        let answer = WEB.refresh(server, token);
+        if answer.status == 200 {
+            next = Some(Tokens::of(&answer));
+            return true;
+        }
+        is_unavailable(&answer);
+        false
+    });
+    next.unwrap()
+}
+
 /// Asserts the only answer to an outage: never a no while nobody knows.
 #[track_caller]
 pub(crate) fn is_unavailable(answer: &Answer) {

@@ -13,7 +13,7 @@ use stack::{Front, Redis, RedisOptions};
 use tempfile::TempDir;
 
 use crate::apart;
-use crate::faults::is_unavailable;
+use crate::faults::{is_unavailable, refreshes_at_last};
 use crate::oauth::{Tokens, WEB, is_alive};
 use crate::server::{Server, until};
 
@@ -163,15 +163,7 @@ fn the_name_of_the_origin_leads_elsewhere() {
 #[track_caller]
 fn goes_on(server: &Server, tokens: &mut Tokens, led_at: Instant) {
     // It waits for longer than it may take, to say how long it took.
-    until("the name is followed", || {
-        let answer = WEB.refresh(server, &tokens.refresh);
-        if answer.status == 200 {
-            *tokens = Tokens::of(&answer);
-            return true;
-        }
-        is_unavailable(&answer);
-        false
-    });
+    *tokens = refreshes_at_last(server, &tokens.refresh);
     let took = led_at.elapsed();
     println!("the name was followed after {took:?}");
     assert!(took < FOLLOWED_IN, "the name was followed after {took:?}");

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use stack::{Front, Redis, RedisCluster, RedisOptions, RedisSentinel};
 
-use crate::faults::is_unavailable;
+use crate::faults::{is_unavailable, refreshes_at_last};
 use crate::http::Answer;
 use crate::oauth::{LATER_THAN_THE_GRACE, Tokens, WEB, grant_is_dead, is_alive, is_dead};
 use crate::redis_load::under_load;
@@ -65,21 +65,6 @@ fn a_replica_that_is_away_for_longer_than_the_grace_ends_no_session() {
     let next = refreshes_at_last(&server, &tokens.refresh);
     is_alive(&server, &next.access);
     refreshes_at_last(&server, &next.refresh);
-}
-
-/// Refreshes as a client does: 503 is no answer. A replica that has just come back is not always in time.
-fn refreshes_at_last(server: &Server, token: &str) -> Tokens {
-    let mut next = None;
-    until("writes are answered", || {
-        let answer = WEB.refresh(server, token);
-        if answer.status == 200 {
-            next = Some(Tokens::of(&answer));
-            return true;
-        }
-        is_unavailable(&answer);
-        false
-    });
-    next.unwrap()
 }
 
 /// F2, F8: the primary hangs under load, and comes back as a replica. What was sent to it while it

@@ -66,10 +66,11 @@ impl Holds {
         self.tokens().remove(presented);
     }
 
-    /// Tells the store what is noted of a token: now, and when it cannot be reached, as soon as it can.
+    /// Notes a presentation, and tells the store what is noted of its token: now, and when it cannot be reached, as soon as it can.
     /// Where it is not known what the store has done, it is told once more a second later, because a
     /// store that had stopped does what it was asked before.
     pub async fn hold(&self, store: &Arc<dyn Store>, rotation: &RefreshRotation, outcome: Outcome) {
+        self.note(rotation);
         let is_first = self.untold(&rotation.presented).len() == 1;
         if self.tell(&**store, rotation).await && outcome == Outcome::Known {
             self.forget(&rotation.presented);
@@ -177,7 +178,6 @@ mod tests {
         let (store, party, _folder) = party().await;
         let holds = Holds::default();
         let first = rotation(&party, 1);
-        holds.note(&first);
         holds.hold(&store, &first, Outcome::Unknown).await;
         // Only now does the store what it was asked.
         store.rotate_refresh(&first, NOW).await.unwrap();

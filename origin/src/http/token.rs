@@ -170,16 +170,15 @@ pub async fn by_refresh_token(
         let (is_ok, is_away) = (issued.is_ok(), matches!(issued, Err(HttpError::Unavailable(_))));
         if is_away {
             // Before anybody can ask again.
-            app.holds.note(&rotation);
-            if outcome == Outcome::Known {
-                app.holds.hold(&app.store, &rotation, outcome).await;
+            match outcome {
+                Outcome::Known => app.holds.hold(&app.store, &rotation, outcome).await,
+                Outcome::Unknown => app.holds.note(&rotation),
             }
         }
         let is_heard = answer.send(issued).is_ok();
         if is_ok && is_heard {
             app.holds.forget(&rotation.presented);
         } else if !is_heard || outcome == Outcome::Unknown {
-            app.holds.note(&rotation);
             app.holds.hold(&app.store, &rotation, outcome).await;
         }
     });

@@ -17,7 +17,7 @@ use std::time::Duration;
 use crate::history::{Act, Answer, By, Event, Health, Line, Mark, Told};
 
 pub use health::i8;
-pub use recovery::{Recovery, failures_outside, percentile, recovery};
+pub use recovery::{Recovery, failures_outside, percentile, percentile_of, recovery};
 pub use single_use::{i1, i3};
 pub use tokens::{i2, i4, i5};
 

@@ -69,8 +69,14 @@ pub fn percentile(record: &Record, from: Duration, to: Duration, of_100: usize) 
     let mut took: Vec<Duration> =
         between(record, from, to).map(|event| event.ended.saturating_sub(event.began)).collect();
     took.sort_unstable();
-    let index = (took.len() * of_100 / 100).min(took.len().saturating_sub(1));
-    took.get(index).copied().unwrap_or_default()
+    percentile_of(&took, of_100)
+}
+
+/// Returns the value beneath which so many of 100 lie, of values in order.
+#[must_use]
+pub fn percentile_of(sorted: &[Duration], of_100: usize) -> Duration {
+    let index = (sorted.len() * of_100 / 100).min(sorted.len().saturating_sub(1));
+    sorted.get(index).copied().unwrap_or_default()
 }
 
 fn between(record: &Record, from: Duration, to: Duration) -> impl Iterator<Item = &Event> {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{Fault, Plan};
-use crate::checker::Record;
+use crate::checker::{Record, percentile_of};
 use crate::client::Client;
 use crate::history::{Act, Event, History};
 use crate::run::Stage;
@@ -121,7 +121,7 @@ fn overload(stage: &mut Stage<'_>) {
         let what = format!("{peak:.0} calls a second become {:.0}", over.goodput);
         stage.holds(over.goodput >= 0.8 * peak, "I6", what);
         stage.holds(!over.refused.is_empty(), "I6", "nobody was refused");
-        let most = percentile(&over.refused, 90);
+        let most = percentile_of(&over.refused, 90);
         stage.holds(most <= REFUSED_IN, "I6", format!("one refusal of ten took {most:?}"));
     }
     let others = over.others;
@@ -147,19 +147,14 @@ struct Came {
 
 impl Came {
     fn refusals(&self) -> String {
-        let [half, most, all] = [50, 90, 100].map(|it| percentile(&self.refused, it).as_millis());
+        let [half, most, all] =
+            [50, 90, 100].map(|it| percentile_of(&self.refused, it).as_millis());
         format!(
             "{} refused with 503, half within {half} ms, nine of ten within {most} ms, all within \
              {all} ms",
             self.refused.len()
         )
     }
-}
-
-/// Returns the value that so many of 100 do not exceed, of values in order.
-fn percentile(sorted: &[Duration], of_100: usize) -> Duration {
-    let at = (sorted.len() * of_100).div_ceil(100).saturating_sub(1);
-    sorted.get(at).copied().unwrap_or_default()
 }
 
 /// Doubles the clients until it makes no difference; returns how many there were when most went well,
@@ -227,7 +222,7 @@ fn look_at_refusals(stage: &mut Stage<'_>, history: &History) {
     let came = Came { goodput: 0.0, refused: took, others: 0 };
     stage.note(format!("of {asked} logins {}", came.refusals()));
     if stage.profile.judges_times {
-        let [most, last] = [90, 100].map(|it| percentile(&came.refused, it));
+        let [most, last] = [90, 100].map(|it| percentile_of(&came.refused, it));
         stage.holds(!came.refused.is_empty(), "I6", "no login was refused");
         stage.holds(most <= REFUSED_IN, "I6", format!("one refusal of ten took {most:?}"));
         stage.holds(last <= ALL_REFUSED_IN, "I6", format!("a refusal took {last:?}"));
