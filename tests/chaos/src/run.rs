@@ -13,7 +13,7 @@ use crate::client::Client;
 use crate::faults::Fault;
 use crate::history::{Act, Event, Health, History, Line, Mark, Told};
 use crate::probe;
-use crate::resources::{Resources, more_of_origin, more_of_workerd};
+use crate::resources::{HELD_FOR, Resources, more_of_origin, more_of_workerd};
 use crate::system::{System, USERS};
 use crate::wire::Door;
 
@@ -277,10 +277,11 @@ impl Stage<'_> {
         self.connected_aside = u64::try_from(connections).unwrap_or(u64::MAX);
     }
 
-    /// Looks at what the origin holds.
+    /// Returns what the origin holds, after a second.
     #[must_use]
     pub fn held_by_origin(&mut self) -> Resources {
-        Resources::of(self.system.origin().pid())
+        let [held] = Resources::held_by([self.system.origin().pid()]);
+        held
     }
 
     /// Writes down what a fault has measured.
@@ -317,8 +318,8 @@ pub fn run(fault: &Fault, profile: Profile) -> Outcome {
     std::thread::sleep(Duration::from_millis(300));
     let baseline = history.now();
     history.mark(Mark::Baseline);
-    std::thread::sleep(profile.baseline);
-    let before = [Resources::of(system.origin().pid()), Resources::of(system.edge.pid())];
+    std::thread::sleep(profile.baseline.saturating_sub(HELD_FOR));
+    let before = Resources::held_by([system.origin().pid(), system.edge.pid()]);
 
     let mut stage = Stage {
         system: &mut system,
@@ -433,7 +434,7 @@ fn judge_resources(
 ) -> (Vec<Violation>, [i64; 2]) {
     let began = Instant::now();
     loop {
-        let after = [Resources::of(system.origin().pid()), Resources::of(system.edge.pid())];
+        let after = Resources::held_by([system.origin().pid(), system.edge.pid()]);
         let pairs = before
             .iter()
             .zip(after)
@@ -445,7 +446,6 @@ fn judge_resources(
             let [origin_after, edge_after] = after;
             return (found, [origin_after.grown(origin), edge_after.grown(edge)]);
         }
-        std::thread::sleep(Duration::from_millis(250));
     }
 }
 
