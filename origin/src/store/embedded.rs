@@ -2,11 +2,15 @@
 //!
 //! Whatever decides and writes does both in one transaction of the only connection that writes.
 
+mod access;
 mod attempts;
 mod bff;
+mod codes;
 mod columns;
+mod ended;
 mod grants;
 mod notices;
+mod refresh;
 mod sessions;
 mod statuses;
 #[cfg(test)]
@@ -16,32 +20,25 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use sqlx::migrate::Migrator;
-use sqlx::{Row as _, Sqlite, Transaction};
+use sqlx::{Sqlite, Transaction};
 
-use shared::limits::ACCESS_TOKENS_OF_A_GRANT;
 use shared::secret::Sha256Digest;
 use shared::status_list::StatusListId;
 use shared::time::UnixTime;
 use shared::token::{GrantId, Jti};
 
-use self::columns::{
-    bytes, integer, read_client_id, read_digest, read_scope, read_time, seconds, unreadable,
-};
-use self::grants::{GrantRow, begin_grant, count_alive, put_access, revoke};
+use self::columns::{bytes, seconds, unreadable};
+use self::grants::{GrantRow, begin_grant, revoke};
 use super::sqlite_file::{BEGIN_WRITE, SqliteFile};
 use super::{
-    AccessName, AccessRow, Asked, Attempt, AttemptId, BffGrant, BffOpened, BffOwner, BffRenewal,
+    AccessName, AccessRow, Attempt, AttemptId, BffGrant, BffOpened, BffOwner, BffRenewal,
     BffSessionRecord, BffVersion, CodeRecord, CodeRedemption, Ends, GrantRecord, LateCode,
-    LogoutNotice, NewGrant, Once, Presented, ROW_LEEWAY, Redeemed, RefreshRotation, Rotated,
-    SessionGrant, SessionRecord, StatusBlock, Store, StoreError, TakenNotice, UserId, UserSession,
+    LogoutNotice, NewGrant, Once, Redeemed, RefreshRotation, Rotated, SessionGrant, SessionRecord,
+    StatusBlock, Store, StoreError, TakenNotice, UserId, UserSession,
 };
 use crate::schema::Schema;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite/store");
-
-/// Rows of one kind that one transaction of [`Embedded::sweep`] deletes at most, so that no
-/// request waits long for its turn.
-const SWEPT_AT_ONCE: u32 = 200;
 
 /// The store in an embedded SQLite database.
 #[derive(Clone, Debug)]
@@ -73,41 +70,7 @@ impl Embedded {
     /// # Errors
     /// When the database cannot be written.
     pub async fn sweep(&self, now: UnixTime) -> Result<(), StoreError> {
-        const ENDED: [&str; 11] = [
-            "DELETE FROM access_tokens WHERE (grant_id, number) IN \
-             (SELECT grant_id, number FROM access_tokens WHERE expires_at < ? LIMIT ?)",
-            "DELETE FROM codes WHERE grant_id IN \
-             (SELECT grant_id FROM codes WHERE expires_at < ? LIMIT ?)",
-            "DELETE FROM grants WHERE grant_id IN \
-             (SELECT grant_id FROM grants WHERE idle_expires_at < ? LIMIT ?)",
-            "DELETE FROM session_grants WHERE (session, grant_id) IN \
-             (SELECT session, grant_id FROM session_grants WHERE expires_at < ? LIMIT ?)",
-            "DELETE FROM sessions WHERE digest IN \
-             (SELECT digest FROM sessions WHERE idle_expires_at < ? LIMIT ?)",
-            "DELETE FROM transactions WHERE digest IN \
-             (SELECT digest FROM transactions WHERE expires_at < ? LIMIT ?)",
-            "DELETE FROM attempts WHERE (digest, attempt) IN \
-             (SELECT digest, attempt FROM attempts WHERE expires_at < ? LIMIT ?)",
-            "DELETE FROM status_lists WHERE list IN \
-             (SELECT list FROM status_lists WHERE expires_at < ? LIMIT ?)",
-            "DELETE FROM bff_sessions WHERE digest IN \
-             (SELECT digest FROM bff_sessions WHERE idle_expires_at < ? LIMIT ?)",
-            "DELETE FROM bff_owners WHERE (owner, session) IN \
-             (SELECT owner, session FROM bff_owners WHERE expires_at < ? LIMIT ?)",
-            "DELETE FROM notices WHERE digest IN \
-             (SELECT digest FROM notices WHERE expires_at < ? LIMIT ?)",
-        ];
-        let ended_at = integer(now.minus(ROW_LEEWAY).as_secs())?;
-        for statement in ENDED {
-            loop {
-                let deletion = sqlx::query(statement).bind(ended_at).bind(SWEPT_AT_ONCE);
-                let deleted = deletion.execute(&self.file.writer).await?.rows_affected();
-                if deleted < u64::from(SWEPT_AT_ONCE) {
-                    break;
-                }
-            }
-        }
-        Ok(())
+        ended::sweep(&self.file.writer, now).await
     }
 
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
@@ -157,31 +120,7 @@ impl Store for Embedded {
     }
 
     async fn put_code(&self, code: &CodeRecord, now: UnixTime) -> Result<usize, StoreError> {
-        let mut transaction = self.begin().await?;
-        let grant_id = code.grant_id.to_string();
-        let grant = SessionGrant::of(code);
-        if !sessions::link(&mut transaction, &code.session, &grant, now).await? {
-            return Ok(0);
-        }
-        sqlx::query(
-            "INSERT OR REPLACE INTO codes (grant_id, digest, binding, client_id, user_id, scope, \
-             nonce, auth_time, session, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        )
-        .bind(&grant_id)
-        .bind(bytes(&code.digest))
-        .bind(bytes(&code.binding))
-        .bind(code.client_id.as_str())
-        .bind(&code.user_id.0)
-        .bind(code.scope.to_string())
-        .bind(&code.nonce)
-        .bind(seconds(code.auth_time)?)
-        .bind(bytes(&code.session))
-        .bind(seconds(code.expires_at)?)
-        .execute(&mut *transaction)
-        .await?;
-        let count = sessions::count_grants(&mut transaction, &code.session).await?;
-        transaction.commit().await?;
-        Ok(count)
+        codes::put(self.begin().await?, code, now).await
     }
 
     async fn link_grants(
@@ -202,64 +141,7 @@ impl Store for Embedded {
         redemption: &CodeRedemption,
         now: UnixTime,
     ) -> Result<Redeemed, StoreError> {
-        let CodeRedemption { grant_id, client_id, digest, .. } = redemption;
-        let mut transaction = self.begin().await?;
-
-        // A grant that is there used up its code when it began. Only the client that redeemed it
-        // can have it revoked.
-        if let Some(row) = GrantRow::read(&mut transaction, grant_id).await? {
-            if !row.began_with(digest, client_id) {
-                return Ok(Redeemed::Missing);
-            }
-            revoke(&mut transaction, grant_id, now).await?;
-            transaction.commit().await?;
-            return Ok(Redeemed::Replayed);
-        }
-
-        let row = sqlx::query(
-            "DELETE FROM codes WHERE grant_id = ? AND digest = ? AND expires_at > ? \
-             RETURNING binding, client_id, user_id, scope, nonce, auth_time, session",
-        )
-        .bind(grant_id.to_string())
-        .bind(bytes(digest))
-        .bind(seconds(now)?)
-        .fetch_optional(&mut *transaction)
-        .await?;
-        let Some(row) = row else {
-            return Ok(Redeemed::Missing);
-        };
-        // Returning before the commit leaves the code where it is.
-        if read_digest(&row, "binding")? != Some(redemption.binding)
-            || read_client_id(&row)? != *client_id
-        {
-            return Ok(Redeemed::Mismatched);
-        }
-        let ends = Ends::of(
-            redemption.refresh.as_ref(),
-            redemption.access_expires_at,
-            redemption.grant_expires_at,
-            redemption.refresh_idle_in,
-            now,
-        );
-        let grant = GrantRecord {
-            grant_id: *grant_id,
-            client_id: client_id.clone(),
-            user_id: UserId(row.try_get("user_id")?),
-            scope: read_scope(&row)?,
-            auth_time: read_time(&row, "auth_time")?,
-            expires_at: ends.grant,
-        };
-        let refresh = redemption.refresh.as_ref();
-        let access = AccessRow {
-            jti: Jti { grant_id: *grant_id, number: 1 },
-            expires_at: ends.access,
-            status: redemption.status,
-        };
-        begin_grant(&mut transaction, &grant, Some(digest), refresh, &ends, &access, now).await?;
-        let nonce = row.try_get("nonce")?;
-        let session = read_digest(&row, "session")?.ok_or_else(|| unreadable("session"))?;
-        transaction.commit().await?;
-        Ok(Redeemed::Once { grant, nonce, access, session })
+        codes::redeem(self.begin().await?, redemption, now).await
     }
 
     async fn put_grant(&self, new: &NewGrant, now: UnixTime) -> Result<AccessRow, StoreError> {
@@ -282,83 +164,7 @@ impl Store for Embedded {
         rotation: &RefreshRotation,
         now: UnixTime,
     ) -> Result<Rotated, StoreError> {
-        let RefreshRotation { grant_id, presented, successor, .. } = rotation;
-        let mut transaction = self.begin().await?;
-        let row = GrantRow::read(&mut transaction, grant_id).await?;
-        let Some(row) = row.filter(|row| row.grant.client_id == rotation.client_id) else {
-            return Ok(Rotated::Missing);
-        };
-        if !row.is_live(now) {
-            return Ok(Rotated::Missing);
-        }
-        let verdict = row.generations.judge(presented, &rotation.untold, now);
-        if verdict == Presented::Stale {
-            // A generation that was never reached was lost with the store: nobody's fault.
-            if rotation.generation > row.generations.generation {
-                return Ok(Rotated::Missing);
-            }
-            revoke(&mut transaction, grant_id, now).await?;
-            transaction.commit().await?;
-            return Ok(Rotated::Reused);
-        }
-        if rotation.scope.as_ref().is_some_and(|scope| !scope.is_subset_of(&row.grant.scope)) {
-            return Ok(Rotated::ScopeExceeded);
-        }
-        if row.numbers >= ACCESS_TOKENS_OF_A_GRANT
-            && count_alive(&mut transaction, grant_id, now).await? >= ACCESS_TOKENS_OF_A_GRANT
-        {
-            return Ok(Rotated::Crowded);
-        }
-
-        let GrantRow { grant, generations, numbers, .. } = row;
-        let jti = Jti { grant_id: *grant_id, number: numbers + 1 };
-        let expires_at = rotation.access_expires_at.min(grant.expires_at);
-        let access = AccessRow { jti, expires_at, status: rotation.status };
-        let repeated = generations.current.filter(|_| verdict == Presented::Previous);
-        let generation = if repeated.is_some() {
-            // When nobody was told until now, whoever asks now is in the place of the first, and the
-            // grace begins. Else there are two who may have been.
-            let (rotated_at, asked) = if generations.asked.is_told(&rotation.untold) {
-                (generations.rotated_at.min(now), Asked::Others)
-            } else {
-                (now, Asked::one(&rotation.attempt))
-            };
-            sqlx::query(
-                "UPDATE grants SET rotated_at = ?, asked = ?, numbers = ? WHERE grant_id = ?",
-            )
-            .bind(seconds(rotated_at)?)
-            .bind(asked.as_str())
-            .bind(integer(jti.number)?)
-            .bind(grant_id.to_string())
-            .execute(&mut *transaction)
-            .await?;
-            generations.generation
-        } else {
-            let generation = generations.generation.checked_add(1);
-            let generation = generation.ok_or_else(|| unreadable("generation"))?;
-            let idle_expires_at = grant.expires_at.min(now.plus(rotation.refresh_idle_in));
-            sqlx::query(
-                "UPDATE grants SET generation = ?, current = ?, previous = ?, \
-                 rotated_at = ?, asked = ?, numbers = ?, idle_expires_at = ? WHERE grant_id = ?",
-            )
-            .bind(generation)
-            .bind(bytes(successor))
-            .bind(bytes(presented))
-            .bind(seconds(now)?)
-            .bind(Asked::one(&rotation.attempt).as_str())
-            .bind(integer(jti.number)?)
-            .bind(seconds(idle_expires_at)?)
-            .bind(grant_id.to_string())
-            .execute(&mut *transaction)
-            .await?;
-            generation
-        };
-        put_access(&mut transaction, &access, generation).await?;
-        transaction.commit().await?;
-        Ok(match repeated {
-            Some(current) => Rotated::Repeated { grant, access, current },
-            None => Rotated::Next { grant, access },
-        })
+        refresh::rotate(self.begin().await?, rotation, now).await
     }
 
     async fn hold_refresh(
@@ -367,20 +173,7 @@ impl Store for Embedded {
         presented: &Sha256Digest,
         untold: &[AttemptId],
     ) -> Result<(), StoreError> {
-        let mut transaction = self.begin().await?;
-        let row = GrantRow::read(&mut transaction, grant_id).await?;
-        let is_held = row.is_some_and(|GrantRow { generations, .. }| {
-            generations.previous.as_ref() == Some(presented) && !generations.asked.is_told(untold)
-        });
-        if !is_held {
-            return Ok(());
-        }
-        sqlx::query("UPDATE grants SET asked = ?, rotated_at = idle_expires_at WHERE grant_id = ?")
-            .bind(Asked::Nobody.as_str())
-            .bind(grant_id.to_string())
-            .execute(&mut *transaction)
-            .await?;
-        Ok(transaction.commit().await?)
+        refresh::hold(self.begin().await?, grant_id, presented, untold).await
     }
 
     async fn find_access(
@@ -388,44 +181,7 @@ impl Store for Embedded {
         jti: &Jti,
         now: UnixTime,
     ) -> Result<Option<GrantRecord>, StoreError> {
-        let Ok(number) = i64::try_from(jti.number) else {
-            return Ok(None);
-        };
-        let row = sqlx::query(
-            "SELECT grants.*, access_tokens.generation AS token_generation \
-             FROM access_tokens JOIN grants USING (grant_id) \
-             WHERE grant_id = ? AND number = ? AND access_tokens.expires_at > ?",
-        )
-        .bind(jti.grant_id.to_string())
-        .bind(number)
-        .bind(seconds(now)?)
-        .fetch_optional(&self.file.readers)
-        .await?;
-        let Some(row) = row else {
-            return Ok(None);
-        };
-        let generation: u32 = row.try_get("token_generation")?;
-        let row = GrantRow::of(jti.grant_id, &row)?;
-        if !row.is_live(now) || !row.generations.covers(generation, now) {
-            return Ok(None);
-        }
-        let confirms = generation == row.generations.generation;
-        if confirms && row.generations.previous.is_some() {
-            // Unless it was rotated again since it was read.
-            let confirmed = sqlx::query(
-                "UPDATE grants SET previous = NULL WHERE grant_id = ? AND generation = ?",
-            )
-            .bind(jti.grant_id.to_string())
-            .bind(generation)
-            .execute(&self.file.writer)
-            .await;
-            if let Err(error) = confirmed {
-                // The token is good all the same. While nothing can be written nothing rotates, and
-                // the next one that sees it confirms.
-                tracing::warn!(%error, "a refresh cannot be confirmed");
-            }
-        }
-        Ok(Some(row.grant))
+        access::find(&self.file, jti, now).await
     }
 
     async fn find_refresh(
@@ -472,24 +228,7 @@ impl Store for Embedded {
     }
 
     async fn revoke_access(&self, access: &AccessName, now: UnixTime) -> Result<(), StoreError> {
-        let AccessName { jti, status } = access;
-        let Ok(number) = i64::try_from(jti.number) else {
-            return Ok(());
-        };
-        let mut transaction = self.begin().await?;
-        sqlx::query("DELETE FROM access_tokens WHERE grant_id = ? AND number = ?")
-            .bind(jti.grant_id.to_string())
-            .bind(number)
-            .execute(&mut *transaction)
-            .await?;
-        // One that was lost with the last writes was issued all the same: its number is used.
-        sqlx::query("UPDATE grants SET numbers = max(numbers, ?) WHERE grant_id = ?")
-            .bind(number)
-            .bind(jti.grant_id.to_string())
-            .execute(&mut *transaction)
-            .await?;
-        statuses::set_one(&mut transaction, status, now).await?;
-        Ok(transaction.commit().await?)
+        access::revoke(self.begin().await?, access, now).await
     }
 
     async fn reserve_statuses(

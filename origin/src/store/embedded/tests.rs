@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 use super::*;
+use crate::store::ROW_LEEWAY;
 use crate::store::contract::{self, AnyStore, NOW, Party, for_each_promise};
 
 /// A store of its own, and the directory that it lies in.
@@ -60,7 +61,7 @@ async fn sweeping_deletes_what_has_ended_and_nothing_else() {
     let store = Embedded::open(&directory.path().join("store.db")).await.unwrap();
     let any: AnyStore = Arc::new(store.clone());
     let party = Party::begun(&any).await;
-    for _ in 0..3 * SWEPT_AT_ONCE {
+    for _ in 0..3 * ended::AT_ONCE {
         contract::rotate(&any, &party, 1, NOW).await;
     }
     let other = Party::new(&any).await;
@@ -90,7 +91,7 @@ async fn sweeping_deletes_what_has_ended_and_nothing_else() {
     contract::reserve(&any).await;
     let grants = store.find_session_grants(&other.code().session).await.unwrap();
     store.put_notices(&[grants[0].notice.clone().unwrap()], NOW, NOW).await.unwrap();
-    let all = [3 * SWEPT_AT_ONCE + 1, 1, 1, 2, 2, 1, 1, 1, 1];
+    let all = [3 * ended::AT_ONCE + 1, 1, 1, 2, 2, 1, 1, 1, 1];
     assert_eq!(counts().await, all);
     store.sweep(NOW.plus(60 + ROW_LEEWAY)).await.unwrap();
     assert_eq!(counts().await, all, "ended, but within the leeway");
