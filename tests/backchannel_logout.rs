@@ -357,8 +357,6 @@ scenarios! { doors:
         let recipient = Recipient::new([]);
         let app = told_client(server, &recipient, "");
         let (mut browser, first) = signed_in(server, &app);
-        // A login of the same second would do for `prompt=login`.
-        std::thread::sleep(Duration::from_millis(1_100));
         let again = app.authorization("openid").with("prompt", "login").query();
         let page = browser.authorize(&again).expect(200);
         let answer = browser.log_in(&page, ALICE, ALICES_PASSWORD);
@@ -379,8 +377,6 @@ scenarios! { doors:
         let app = told_client(server, &recipient, "");
         let (mut browser, tokens) = signed_in(server, &app);
         let bob = server.new_user("bob");
-        // A login of the same second would do for `prompt=login`.
-        std::thread::sleep(Duration::from_millis(1_100));
         let again = app.authorization("openid").with("prompt", "login").query();
         let page = browser.authorize(&again).expect(200);
         browser.log_in(&page, &bob, "a-passphrase-for-tests").redirects_to(app.redirect_uri);

@@ -7,20 +7,14 @@ use std::time::Duration;
 
 use shared::secret::Sha256Digest;
 
-use crate::store::{AttemptId, RefreshRotation, Store};
+use crate::store::{AttemptId, PRESENTATIONS, RefreshRotation, Store};
 
 /// Tokens of which that is remembered at a time. The first of an outage are those with which the store
 /// may have done something; it knows nothing of those that come later.
 const AT_ONCE: usize = 1_000;
 
-/// Presentations of one token that are remembered: the last ones.
-const OF_A_TOKEN: usize = 32;
-
 /// How long one waits before the store is told again.
 const AGAIN_IN: Duration = Duration::from_secs(1);
-
-/// How often it is told at most.
-const TRIES: u32 = 600;
 
 /// What is known of a presentation whose answer nobody was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,16 +25,25 @@ pub enum Outcome {
     Unknown,
 }
 
+/// What is remembered of a token.
+#[derive(Debug, Default)]
+struct Untold {
+    /// Its presentations, the last [`PRESENTATIONS`].
+    attempts: Vec<AttemptId>,
+    /// Whether somebody tells the store again and again.
+    is_being_told: bool,
+}
+
 /// Remembers presentations of refresh tokens of which nobody was told the answer, by the token's digest,
 /// until the store knows it ([`Store::hold_refresh`]), or somebody is told.
 #[derive(Clone, Debug, Default)]
-pub struct Holds(Arc<Mutex<HashMap<Sha256Digest, Vec<AttemptId>>>>);
+pub struct Holds(Arc<Mutex<HashMap<Sha256Digest, Untold>>>);
 
 impl Holds {
     /// Returns the presentations of a token of which nobody was told the answer.
     #[must_use]
     pub fn untold(&self, presented: &Sha256Digest) -> Vec<AttemptId> {
-        self.tokens().get(presented).cloned().unwrap_or_default()
+        self.tokens().get(presented).map(|token| token.attempts.clone()).unwrap_or_default()
     }
 
     /// Remembers a presentation of which nobody will be told the answer: before whoever made it can
@@ -48,14 +51,16 @@ impl Holds {
     pub fn note(&self, rotation: &RefreshRotation) {
         let mut tokens = self.tokens();
         if tokens.len() >= AT_ONCE && !tokens.contains_key(&rotation.presented) {
-            tracing::warn!("a refresh that nobody is told of is not held: there are too many");
+            tracing::warn!(
+                "a refresh that nobody is told of is not remembered: there are too many"
+            );
             return;
         }
-        let attempts = tokens.entry(rotation.presented).or_default();
+        let attempts = &mut tokens.entry(rotation.presented).or_default().attempts;
         if attempts.contains(&rotation.attempt) {
             return;
         }
-        if attempts.len() >= OF_A_TOKEN {
+        if attempts.len() >= PRESENTATIONS {
             attempts.remove(0);
         }
         attempts.push(rotation.attempt);
@@ -66,64 +71,84 @@ impl Holds {
         self.tokens().remove(presented);
     }
 
-    /// Notes a presentation, and tells the store what is noted of its token: now, and when it cannot be reached, as soon as it can.
-    /// Where it is not known what the store has done, it is told once more a second later, because a
-    /// store that had stopped does what it was asked before.
+    /// Notes a presentation, and tells the store what is noted of its token: now, and when it cannot be
+    /// reached, every second until it can. Where it is not known what the store has done, it is told
+    /// once more a second later, because a store that had stopped does what it was asked before.
     pub async fn hold(&self, store: &Arc<dyn Store>, rotation: &RefreshRotation, outcome: Outcome) {
         self.note(rotation);
-        let is_first = self.untold(&rotation.presented).len() == 1;
-        if self.tell(&**store, rotation).await && outcome == Outcome::Known {
-            self.forget(&rotation.presented);
-            return;
+        let mut untold = self.untold(&rotation.presented);
+        if !untold.contains(&rotation.attempt) {
+            // There are too many to remember it: it is told nevertheless.
+            untold.push(rotation.attempt);
         }
-        // Else somebody is at it.
-        if is_first {
+        if tell(&**store, rotation, &untold).await && outcome == Outcome::Known {
+            self.remove(&rotation.presented, &[rotation.attempt]);
+        } else if self.begins_telling(&rotation.presented) {
             let (holds, store, rotation) = (self.clone(), Arc::clone(store), rotation.clone());
             tokio::spawn(async move { holds.go_on(&*store, &rotation).await });
         }
     }
 
+    /// Tells the store until it has heard twice of every presentation that is remembered.
     async fn go_on(&self, store: &dyn Store, rotation: &RefreshRotation) {
-        let (mut known, mut times) = (Vec::new(), 0);
-        for _ in 0..TRIES {
+        let mut heard = Vec::new();
+        loop {
             tokio::time::sleep(AGAIN_IN).await;
             let untold = self.untold(&rotation.presented);
-            if untold.is_empty() {
+            if untold.is_empty() && self.remove(&rotation.presented, &[]) {
                 return;
             }
-            if !self.tell(store, rotation).await {
+            if !tell(store, rotation, &untold).await {
                 continue;
             }
-            times = if known == untold { times + 1 } else { 1 };
-            known = untold;
-            if times == 2 {
-                break;
+            heard.retain(|attempt| untold.contains(attempt));
+            if self.remove(&rotation.presented, &heard) {
+                return;
             }
-        }
-        self.forget(&rotation.presented);
-    }
-
-    /// Tells the store what is noted of a token; tells whether it has heard it.
-    async fn tell(&self, store: &dyn Store, rotation: &RefreshRotation) -> bool {
-        let RefreshRotation { grant_id, presented, .. } = rotation;
-        match store.hold_refresh(grant_id, presented, &self.untold(presented)).await {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::debug!(%error, "a refresh that nobody was told of is not held yet");
-                false
-            }
+            heard = untold;
         }
     }
 
-    fn tokens(&self) -> MutexGuard<'_, HashMap<Sha256Digest, Vec<AttemptId>>> {
+    /// Tells whether the caller is the one who is to tell the store, which nobody else does yet.
+    fn begins_telling(&self, presented: &Sha256Digest) -> bool {
+        let mut tokens = self.tokens();
+        let token = tokens.get_mut(presented).filter(|token| !token.is_being_told);
+        token.map(|token| token.is_being_told = true).is_some()
+    }
+
+    /// Forgets presentations that the store has heard of; tells whether none of the token is left.
+    fn remove(&self, presented: &Sha256Digest, heard: &[AttemptId]) -> bool {
+        let mut tokens = self.tokens();
+        let Some(token) = tokens.get_mut(presented) else {
+            return true;
+        };
+        token.attempts.retain(|attempt| !heard.contains(attempt));
+        let is_empty = token.attempts.is_empty();
+        if is_empty {
+            tokens.remove(presented);
+        }
+        is_empty
+    }
+
+    fn tokens(&self) -> MutexGuard<'_, HashMap<Sha256Digest, Untold>> {
         // Each change is one step.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// Tells the store that nobody was told of presentations; tells whether it has heard it.
+async fn tell(store: &dyn Store, rotation: &RefreshRotation, untold: &[AttemptId]) -> bool {
+    let told = store.hold_refresh(&rotation.grant_id, &rotation.presented, untold).await;
+    told.inspect_err(|error| {
+        tracing::debug!(%error, "a refresh that nobody was told of is not held yet");
+    })
+    .is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Rotated;
     use crate::store::contract::{AnyStore, NOW, Party};
     use crate::store::embedded::Embedded;
 
@@ -146,12 +171,12 @@ mod tests {
         let (_store, party, _folder) = party().await;
         let holds = Holds::default();
         // One that is noted twice is there once.
-        for attempt in (0..OF_A_TOKEN + 5).chain([OF_A_TOKEN]) {
+        for attempt in (0..PRESENTATIONS + 5).chain([PRESENTATIONS]) {
             holds.note(&rotation(&party, attempt));
         }
         let presented = rotation(&party, 0).presented;
         let last: Vec<AttemptId> =
-            (5..OF_A_TOKEN + 5).map(|attempt| rotation(&party, attempt).attempt).collect();
+            (5..PRESENTATIONS + 5).map(|attempt| rotation(&party, attempt).attempt).collect();
         assert_eq!(holds.untold(&presented), last);
         holds.forget(&presented);
         assert!(holds.untold(&presented).is_empty());
@@ -185,6 +210,52 @@ mod tests {
         assert!(holds.untold(&first.presented).is_empty(), "the store has heard it");
         let late = NOW.plus(shared::limits::REFRESH_GRACE_IN + 1);
         let repeated = store.rotate_refresh(&rotation(&party, 2), late).await.unwrap();
-        assert!(matches!(repeated, crate::store::Rotated::Repeated { .. }), "{repeated:?}");
+        assert!(matches!(repeated, Rotated::Repeated { .. }), "{repeated:?}");
+    }
+
+    #[tokio::test]
+    async fn of_two_that_are_noted_at_once_one_goes_on_and_both_are_taken_back() {
+        let (store, party, _folder) = party().await;
+        let holds = Holds::default();
+        let both = [rotation(&party, 1), rotation(&party, 2)];
+        for rotation in &both {
+            holds.note(rotation);
+        }
+        for rotation in &both {
+            holds.hold(&store, rotation, Outcome::Unknown).await;
+        }
+        assert!(!holds.begins_telling(&both[0].presented), "somebody does");
+        for rotation in &both {
+            store.rotate_refresh(rotation, NOW).await.unwrap();
+        }
+        // One more, of which the store has answered: it takes nothing from the others.
+        let known = rotation(&party, 3);
+        store.rotate_refresh(&known, NOW).await.unwrap();
+        holds.hold(&store, &known, Outcome::Known).await;
+        let left: Vec<_> = both.iter().map(|rotation| rotation.attempt).collect();
+        assert_eq!(holds.untold(&known.presented), left);
+        tokio::time::sleep(AGAIN_IN * 4).await;
+        assert!(holds.untold(&known.presented).is_empty(), "the store has heard it");
+        let late = NOW.plus(shared::limits::REFRESH_GRACE_IN + 1);
+        let repeated = store.rotate_refresh(&rotation(&party, 4), late).await.unwrap();
+        assert!(matches!(repeated, Rotated::Repeated { .. }), "{repeated:?}");
+    }
+
+    #[tokio::test]
+    async fn one_more_than_are_remembered_is_told_to_a_store_that_can_be_reached() {
+        let (store, party, _folder) = party().await;
+        let holds = Holds::default();
+        for token in 0..AT_ONCE {
+            holds.note(&RefreshRotation {
+                presented: Sha256Digest::of(&token.to_be_bytes()),
+                ..rotation(&party, token)
+            });
+        }
+        let one_more = rotation(&party, AT_ONCE);
+        store.rotate_refresh(&one_more, NOW).await.unwrap();
+        holds.hold(&store, &one_more, Outcome::Known).await;
+        let late = NOW.plus(shared::limits::REFRESH_GRACE_IN + 1);
+        let repeated = store.rotate_refresh(&rotation(&party, 0), late).await.unwrap();
+        assert!(matches!(repeated, Rotated::Repeated { .. }), "{repeated:?}");
     }
 }

@@ -73,7 +73,7 @@ use shared::token::{GrantId, Jti};
 
 pub use self::bff::{BffGrant, BffOpened, BffOwner, BffRenewal, BffSessionRecord, BffVersion};
 use self::generations::Ends;
-pub use self::generations::{Asked, Generations, Presented};
+pub use self::generations::{Asked, Generations, PRESENTATIONS, Presented};
 pub use self::notices::{LogoutNotice, TakenNotice};
 pub use self::records::{
     AccessName, AccessRow, Attempt, AttemptId, CodeRecord, CodeRedemption, GrantRecord, LateCode,
@@ -180,11 +180,10 @@ pub trait Store: Send + Sync {
         now: UnixTime,
     ) -> Result<Rotated, StoreError>;
 
-    /// Says that nobody was told what came of some presentations of a refresh token. When the one that
-    /// has rotated it is among them, or a repetition that was in its place, the token may be presented
-    /// again, however late, as long as nothing of the new generation is seen; its grace begins when it
-    /// is repeated. One that was repeated in between is not held: somebody may have been told, and
-    /// whoever breaks off a further repetition gains nothing by that.
+    /// Says that nobody was told what came of some presentations of a refresh token. When that is known
+    /// of all since it was rotated, the token may be presented again, however late, as long as nothing of
+    /// the new generation is seen; its grace begins when it is repeated. One whose successor somebody may
+    /// have been told is not held, and whoever breaks off a further repetition gains nothing by that.
     ///
     /// Idempotent. Changes nothing when the token is not the previous one.
     async fn hold_refresh(
@@ -344,6 +343,7 @@ pub trait Store: Send + Sync {
 
     /// Ends a session of the backend-for-frontend. Idempotent. Does NOT revoke its grant.
     async fn end_bff_session(&self, digest: &Sha256Digest) -> Result<(), StoreError>;
+
     /// Finds the grants that were begun under a session, live or ended, until its absolute end.
     /// Changes nothing.
     async fn find_session_grants(

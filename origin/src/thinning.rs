@@ -45,14 +45,14 @@ impl Thinning {
     /// Looks whether a session has so many grants that it is to be thinned, which happens aside: what
     /// fails, or ends with the process, begins anew with the next grant.
     pub fn look(&self, store: &Arc<dyn Store>, session: &Sha256Digest, grants: usize) {
-        if grants < FROM || self.0.contains_key(session) {
+        if grants < FROM || !self.0.entry(*session).or_insert(()).is_fresh() {
             return;
         }
-        self.0.insert(*session, ());
-        let (store, session) = (Arc::clone(store), *session);
+        let (store, session, under_way) = (Arc::clone(store), *session, self.0.clone());
         tokio::spawn(async move {
             if let Err(error) = thin(&*store, &session, DEAD_IN, OF_A_CLIENT).await {
                 tracing::warn!(%error, "a session with many grants is not rid of the dead ones");
+                under_way.invalidate(&session);
             }
         });
     }

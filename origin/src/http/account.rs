@@ -22,7 +22,7 @@ use super::sign_in;
 use crate::account;
 use crate::app::App;
 use crate::clock;
-use crate::directory::{ConsentRecord, UserRecord};
+use crate::directory::{ConsentRecord, UserRecord, older_logins_end};
 use crate::logout::{self, Outliving};
 use crate::store::{SessionRecord, UserSession};
 
@@ -262,9 +262,7 @@ impl Account {
                 self.end(app, incoming, &session.digest()).await?;
             }
         }
-        // A login of this very second is not newer. Sessions are ended one by one, so nothing depends on
-        // how far clocks are apart.
-        let valid_from = incoming.now.max(self.session.auth_time).plus(1);
+        let valid_from = older_logins_end(incoming.now).max(self.session.auth_time.plus(1));
         app.known.end_logins(&self.user.user_id, valid_from).await?;
         let sessions = app.store.find_user_sessions(&self.user.user_id, incoming.now).await?;
         for session in sessions {

@@ -49,9 +49,11 @@ async fn answer(
         Err(error) => return Ok(answer::error_redirect(&request.refuse(error), &app.issuer)),
     };
     let session = session.filter(|session| expected.is(&session.user_id.0));
-    let begin = |step| sign_in::begin(app, incoming, request, expected.sub(), step);
-    let now = incoming.now;
-    match sign_in::next(app, incoming, request, client, session.as_ref(), now).await? {
+    // A login session that is there was before this request, whichever clock has dated it.
+    let after_login = session.as_ref().map(|session| session.auth_time.plus(1));
+    let started_at = after_login.unwrap_or(incoming.now).max(incoming.now);
+    let begin = |step| sign_in::begin(app, incoming, request, expected.sub(), step, started_at);
+    match sign_in::next(app, incoming, request, client, session.as_ref(), started_at).await? {
         Interaction::Issue => match &session {
             Some(session) => sign_in::issue_code(app, incoming, request, session).await,
             None => Ok(begin(Endpoint::Login)),

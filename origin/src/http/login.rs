@@ -8,7 +8,7 @@ use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use shared::endpoint::Endpoint;
 use shared::interaction::Interaction;
-use shared::limits::{CLOCK_SKEW, LOGIN_SESSION_EXPIRES_IN, USER_AGENT_LEN};
+use shared::limits::{LOGIN_SESSION_EXPIRES_IN, USER_AGENT_LEN};
 use shared::page::LoginProblem;
 use shared::secret::{Sha256Digest, base64url};
 use shared::sign_in::{LoginForm, SESSION_COOKIE};
@@ -19,6 +19,7 @@ use super::arrival::Incoming;
 use super::sign_in::{self, NotSigningIn, SignIn};
 use crate::app::App;
 use crate::clock;
+use crate::directory::LOGIN_LATER_AT_MOST;
 use crate::login::{self, Login};
 use crate::logout::{self, Outliving};
 use crate::store::{SessionGrant, SessionRecord, UserId};
@@ -72,8 +73,9 @@ async fn submitted(app: &Arc<App>, incoming: &Incoming) -> Result<Response, NotS
     };
     let now = incoming.now;
     let handle = base64url(&clock::random::<32>());
-    // The request may have begun at an edge whose clock is ahead: this login came after it.
-    let started_at = sign_in.opened.transaction.started_at.min(now.plus(CLOCK_SKEW));
+    // The request may have begun at an edge whose clock is ahead, or after a login that counts as later
+    // than it was: this login came after both.
+    let started_at = sign_in.opened.transaction.started_at.min(now.plus(LOGIN_LATER_AT_MOST));
     let session = SessionRecord {
         digest: Sha256Digest::of(handle.as_bytes()),
         auth_time: user.auth_time(now).max(started_at),

@@ -13,6 +13,7 @@ use shared::interaction::{self, Interaction, Standing};
 use shared::limits::CODE_EXPIRES_IN;
 use shared::secret::Sha256Digest;
 use shared::sign_in::{self, Cookies, Opened, Over, Randomness, SESSION_COOKIE};
+use shared::time::UnixTime;
 
 use super::answer::{self, HttpError};
 use super::arrival::Incoming;
@@ -146,7 +147,7 @@ pub async fn next(
     request: &AuthorizationRequest,
     client: &Client,
     session: Option<&SessionRecord>,
-    started_at: shared::time::UnixTime,
+    started_at: UnixTime,
 ) -> Result<Interaction, HttpError> {
     let consented = match session {
         Some(session) if !client.first_party => {
@@ -162,7 +163,7 @@ pub async fn next(
 }
 
 /// Begins a transaction and sends the browser to `step`, [`Endpoint::Login`] or
-/// [`Endpoint::Consent`].
+/// [`Endpoint::Consent`]; a login before `started_at` is not one for the request.
 #[must_use]
 pub fn begin(
     app: &App,
@@ -170,10 +171,11 @@ pub fn begin(
     request: &AuthorizationRequest,
     expected_sub: Option<String>,
     step: Endpoint,
+    started_at: UnixTime,
 ) -> Response {
     let random = Randomness { id: clock::random(), csrf: clock::random(), nonce: clock::random() };
     let headers: Vec<&str> = incoming.cookies().collect();
-    match cookies(app).begin(&headers, request, expected_sub, step, &random, incoming.now) {
+    match cookies(app).begin(&headers, request, expected_sub, step, &random, started_at) {
         Ok(begun) => answer::with_cookies(answer::redirect(&begun.location), begun.set_cookies),
         Err(error) => answer::error_redirect(&request.refuse(error), &app.issuer),
     }

@@ -168,17 +168,17 @@ pub async fn by_refresh_token(
             }
         };
         let (is_ok, is_away) = (issued.is_ok(), matches!(issued, Err(HttpError::Unavailable(_))));
-        if is_away {
-            // Before anybody can ask again.
-            match outcome {
-                Outcome::Known => app.holds.hold(&app.store, &rotation, outcome).await,
-                Outcome::Unknown => app.holds.note(&rotation),
-            }
+        let is_held = is_away && outcome == Outcome::Known;
+        // Before anybody can ask again.
+        if is_held {
+            app.holds.hold(&app.store, &rotation, outcome).await;
+        } else if is_away {
+            app.holds.note(&rotation);
         }
         let is_heard = answer.send(issued).is_ok();
         if is_ok && is_heard {
             app.holds.forget(&rotation.presented);
-        } else if !is_heard || outcome == Outcome::Unknown {
+        } else if !is_held && (is_away || !is_heard) {
             app.holds.hold(&app.store, &rotation, outcome).await;
         }
     });

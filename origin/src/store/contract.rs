@@ -68,6 +68,8 @@ macro_rules! for_each_promise {
             refresh_that_is_not_the_previous_one_is_not_held
             refresh_whose_successor_was_told_is_not_held_by_a_repetition
             refresh_that_two_have_asked_for_is_not_held
+            refresh_is_held_when_none_of_several_at_once_was_told
+            refresh_that_too_many_have_asked_for_is_not_held
             refresh_is_held_when_nobody_was_told_of_those_who_asked
             refresh_that_nobody_was_told_of_is_repeated_though_it_is_not_held
             refresh_of_two_generations_back_kills_within_the_grace

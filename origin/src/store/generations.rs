@@ -20,56 +20,61 @@ pub struct Generations {
     /// When the current one replaced the previous one; in the future while the previous one is
     /// held ([`super::Store::hold_refresh`]).
     pub rotated_at: UnixTime,
-    /// Who has presented the previous one since, the first time included.
+    /// Who has presented the previous one since, the rotation included, and may have been told.
     pub asked: Asked,
 }
 
-/// Which presentations of the previous refresh token may have been told the current one.
+/// Presentations of one refresh token that are remembered at most.
+pub const PRESENTATIONS: usize = 32;
+
+/// Which presentations of the previous refresh token may have been told the current one: by their ids,
+/// with a space between each two. None at all is said of a token that is held.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Asked {
-    /// None: the token is held.
-    Nobody,
-    /// This one alone, by its id.
-    One(String),
-    /// More than one, or it is not known.
-    Others,
-}
+pub struct Asked(Vec<String>);
 
 impl Asked {
-    /// The presentation that has rotated the token, or is in its place.
+    /// Stands for more than are remembered, and for those of whom nothing is known.
+    const MANY: &str = "*";
+
+    /// The presentation that has rotated the token.
     #[must_use]
     pub fn one(attempt: &AttemptId) -> Self {
-        Self::One(attempt.to_base64url())
+        Self(vec![attempt.to_base64url()])
     }
 
-    /// Reads what [`Self::as_str`] gave.
+    /// Reads what [`Self::to_text`] gave.
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        match text {
-            "" => Self::Nobody,
-            "*" => Self::Others,
-            id => Self::One(id.to_owned()),
-        }
+        Self(text.split_whitespace().map(str::to_owned).collect())
     }
 
-    /// Returns how it is written down.
+    /// Returns how they are written down.
     #[must_use]
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Nobody => "",
-            Self::One(id) => id,
-            Self::Others => "*",
-        }
+    pub fn to_text(&self) -> String {
+        self.0.join(" ")
     }
 
-    /// Tells whether somebody may have been told, when these were not.
+    /// Tells whether there are none.
     #[must_use]
-    pub fn is_told(&self, untold: &[AttemptId]) -> bool {
-        match self {
-            Self::Nobody => false,
-            Self::One(id) => untold.iter().all(|attempt| attempt.to_base64url() != *id),
-            Self::Others => true,
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns those that are left when it is known that nobody was told of some.
+    #[must_use]
+    pub fn without(&self, untold: &[AttemptId]) -> Self {
+        let untold: Vec<String> = untold.iter().map(AttemptId::to_base64url).collect();
+        Self(self.0.iter().filter(|attempt| !untold.contains(attempt)).cloned().collect())
+    }
+
+    /// Returns them with one more.
+    #[must_use]
+    pub fn and(mut self, attempt: &AttemptId) -> Self {
+        self.0.push(attempt.to_base64url());
+        if self.0.len() > PRESENTATIONS {
+            self.0 = vec![Self::MANY.to_owned()];
         }
+        self
     }
 }
 
@@ -100,8 +105,9 @@ impl Generations {
         if self.current.as_ref() == Some(presented) {
             return Presented::Current;
         }
-        let is_forgiven =
-            now.since(self.rotated_at) <= REFRESH_GRACE_IN || !self.asked.is_told(untold);
+        // One that is held was rotated in the future.
+        let is_forgiven = now.since(self.rotated_at) <= REFRESH_GRACE_IN
+            || (!self.asked.is_empty() && self.asked.without(untold).is_empty());
         if self.previous.as_ref() == Some(presented) && is_forgiven {
             return Presented::Previous;
         }

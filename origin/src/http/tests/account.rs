@@ -105,6 +105,46 @@ async fn signing_out_everywhere_that_failed_half_way_can_be_repeated() {
 }
 
 #[tokio::test]
+async fn signing_out_everywhere_ends_logins_by_a_clock_that_is_ahead() {
+    let server = server().await;
+    let signed_in = server.sign_in("own").await;
+    let alice = server.app.known.directory().find_username("alice@example.test").await.unwrap();
+    let alice = alice.unwrap().user_id;
+    let page = server.get("/account", &[("cookie", &signed_in.cookies())]).await;
+    let csrf = page.field("csrf");
+    let form = [("csrf", csrf.as_str()), ("action", "sign_out_everywhere")];
+    let ahead = now().plus(shared::limits::CLOCK_SKEW);
+    assert!(server.app.known.user(&alice, ahead).await.unwrap().is_some());
+    let ended = server.post("/account", &[("cookie", &signed_in.cookies())], &form).await;
+    assert!(ended.body.contains("You are signed out"), "{}", ended.body);
+    assert!(server.app.known.user(&alice, ahead).await.unwrap().is_none());
+    // The next login is later than all that, and is not one that somebody asks for after it.
+    let again = server.sign_in("own").await;
+    let cookies = again.cookies();
+    assert_eq!(server.get("/account", &[("cookie", &cookies)]).await.status, 200);
+    for asked in [("prompt", "login"), ("max_age", "0")] {
+        let url = with_query(&authorize_url("own"), [asked]);
+        let led = server.get(&url, &[("cookie", &cookies)]).await;
+        let location = led.header("location").unwrap();
+        assert!(location.starts_with("/oauth2/login?"), "{asked:?} {location}");
+        let all = format!("{cookies}; {}", led.cookies());
+        let consent = location.replace("/login?", "/consent?");
+        let skipped = server.get(&consent, &[("cookie", &all)]).await;
+        assert_eq!(skipped.status, 303, "{asked:?}: that page is for who has logged in");
+        let page = server.get(location, &[("cookie", &all)]).await;
+        let (tx, csrf) = (page.field("tx"), page.field("csrf"));
+        let form = [
+            ("tx", tx.as_str()),
+            ("csrf", csrf.as_str()),
+            ("username", "alice@example.test"),
+            ("password", PASSWORD),
+        ];
+        let logged_in = server.post("/oauth2/login", &[("cookie", &all)], &form).await;
+        code_of(&logged_in);
+    }
+}
+
+#[tokio::test]
 async fn the_account_page_leads_to_the_login_and_is_for_the_person_alone() {
     let server = server().await;
     let led = server.get("/account", &[]).await;

@@ -1,6 +1,7 @@
 //! Refresh tokens and their rotation.
 
 use super::*;
+use crate::store::PRESENTATIONS;
 
 pub async fn refresh_rotates_generation_by_generation(store: &AnyStore) {
     let party = Party::begun(store).await;
@@ -141,6 +142,44 @@ pub async fn refresh_that_two_have_asked_for_is_not_held(store: &AnyStore) {
     ask(store, &party, 2, &[1], NOW).await;
     say_untold(store, &party, &[1]).await;
     assert_eq!(ask(store, &party, 3, &[1], LATE).await, Rotated::Reused);
+}
+
+pub async fn refresh_is_held_when_none_of_several_at_once_was_told(store: &AnyStore) {
+    // Each came before anybody knew what became of the others.
+    for told_apart in [&[&[3][..], &[1], &[2]][..], &[&[2, 3], &[1, 3]], &[&[1, 2, 3, 4]]] {
+        let party = Party::begun(store).await;
+        for number in 1..=3 {
+            ask(store, &party, number, &[], NOW).await;
+        }
+        for untold in told_apart {
+            say_untold(store, &party, untold).await;
+        }
+        let repeated = ask(store, &party, 5, &[], LATE).await;
+        assert!(matches!(repeated, Rotated::Repeated { .. }), "{told_apart:?} {repeated:?}");
+    }
+    // Or the next one says it, of all of them; and then is the one who was told.
+    let party = Party::begun(store).await;
+    for number in 1..=3 {
+        ask(store, &party, number, &[], NOW).await;
+    }
+    let repeated = ask(store, &party, 4, &[1, 2, 3], LATE).await;
+    assert!(matches!(repeated, Rotated::Repeated { .. }), "{repeated:?}");
+    let later = LATE.plus(REFRESH_GRACE_IN + 1);
+    assert_eq!(ask(store, &party, 5, &[1, 2, 3], later).await, Rotated::Reused);
+}
+
+pub async fn refresh_that_too_many_have_asked_for_is_not_held(store: &AnyStore) {
+    const MANY: u8 = PRESENTATIONS.to_le_bytes()[0];
+    for (count, is_held) in [(MANY, true), (MANY + 1, false)] {
+        let party = Party::begun(store).await;
+        let all: Vec<u8> = (1..=count).collect();
+        for number in &all {
+            ask(store, &party, *number, &[], NOW).await;
+        }
+        say_untold(store, &party, &all).await;
+        let rotated = ask(store, &party, 100, &all, LATE).await;
+        assert_eq!(matches!(rotated, Rotated::Repeated { .. }), is_held, "{count} {rotated:?}");
+    }
 }
 
 pub async fn refresh_is_held_when_nobody_was_told_of_those_who_asked(store: &AnyStore) {

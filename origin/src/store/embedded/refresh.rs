@@ -50,15 +50,12 @@ pub(super) async fn rotate(
     let repeated = generations.current.filter(|_| verdict == Presented::Previous);
     let generation = if repeated.is_some() {
         // When nobody was told until now, whoever asks now is in the place of the first, and the
-        // grace begins. Else there are two who may have been.
-        let (rotated_at, asked) = if generations.asked.is_told(&rotation.untold) {
-            (generations.rotated_at.min(now), Asked::Others)
-        } else {
-            (now, Asked::one(&rotation.attempt))
-        };
+        // grace begins.
+        let told = generations.asked.without(&rotation.untold);
+        let rotated_at = if told.is_empty() { now } else { generations.rotated_at.min(now) };
         sqlx::query("UPDATE grants SET rotated_at = ?, asked = ?, numbers = ? WHERE grant_id = ?")
             .bind(seconds(rotated_at)?)
-            .bind(asked.as_str())
+            .bind(told.and(&rotation.attempt).to_text())
             .bind(integer(jti.number)?)
             .bind(grant_id.to_string())
             .execute(&mut *transaction)
@@ -76,7 +73,7 @@ pub(super) async fn rotate(
         .bind(bytes(successor))
         .bind(bytes(presented))
         .bind(seconds(now)?)
-        .bind(Asked::one(&rotation.attempt).as_str())
+        .bind(Asked::one(&rotation.attempt).to_text())
         .bind(integer(jti.number)?)
         .bind(seconds(idle_expires_at)?)
         .bind(grant_id.to_string())
@@ -100,16 +97,19 @@ pub(super) async fn hold(
     untold: &[AttemptId],
 ) -> Result<(), StoreError> {
     let row = GrantRow::read(&mut transaction, grant_id).await?;
-    let is_held = row.is_some_and(|GrantRow { generations, .. }| {
-        generations.previous.as_ref() == Some(presented) && !generations.asked.is_told(untold)
-    });
-    if !is_held {
+    let row = row.filter(|row| row.generations.previous.as_ref() == Some(presented));
+    let Some(asked) = row.map(|row| row.generations.asked).filter(|asked| !asked.is_empty()) else {
         return Ok(());
-    }
-    sqlx::query("UPDATE grants SET asked = ?, rotated_at = idle_expires_at WHERE grant_id = ?")
-        .bind(Asked::Nobody.as_str())
-        .bind(grant_id.to_string())
-        .execute(&mut *transaction)
-        .await?;
+    };
+    let told = asked.without(untold);
+    sqlx::query(
+        "UPDATE grants SET asked = ?, rotated_at = iif(?, idle_expires_at, rotated_at) \
+         WHERE grant_id = ?",
+    )
+    .bind(told.to_text())
+    .bind(told.is_empty())
+    .bind(grant_id.to_string())
+    .execute(&mut *transaction)
+    .await?;
     Ok(transaction.commit().await?)
 }

@@ -18,8 +18,8 @@ use super::sessions::add_session_grants;
 use super::statuses::set_statuses;
 use super::{Redis, field};
 use crate::store::{
-    AccessRow, CodeRecord, CodeRedemption, Ends, GrantRecord, LateCode, NewGrant, Redeemed,
-    RefreshRotation, Rotated, SessionGrant, StoreError, UserId,
+    AccessRow, CodeRecord, CodeRedemption, Ends, GrantRecord, LateCode, NewGrant, PRESENTATIONS,
+    Redeemed, RefreshRotation, Rotated, SessionGrant, StoreError, UserId,
 };
 
 pub(super) async fn put_code(
@@ -144,7 +144,10 @@ pub(super) async fn rotate_refresh(
                 .arg(now.plus(rotation.refresh_idle_in).as_secs())
                 .arg(REFRESH_GRACE_IN);
             add_status(command, &rotation.status);
-            command.arg(ACCESS_TOKENS_OF_A_GRANT).arg(rotation.attempt.to_base64url());
+            command
+                .arg(ACCESS_TOKENS_OF_A_GRANT)
+                .arg(PRESENTATIONS)
+                .arg(rotation.attempt.to_base64url());
             for attempt in &rotation.untold {
                 command.arg(attempt.to_base64url());
             }

@@ -5,13 +5,15 @@
 --       9 end of the access token · 10 idle end of the successor
 --       11 seconds for which the previous token returns its successor
 --       12 status list of the access token · 13 its index there
---       14 access tokens of the grant that are alive at most · 15 this presentation
+--       14 access tokens of the grant that are alive at most
+--       15 presentations of one token that are remembered at most · 16 this one
 --       then those of which it is known that nobody was told what came of them
 
 local client_id, generation = ARGV[4], tonumber(ARGV[5])
 local presented, successor, scope = ARGV[6], ARGV[7], ARGV[8]
 local access_expires_at, idle_expires_at = tonumber(ARGV[9]), tonumber(ARGV[10])
-local grace, at_most, attempt = tonumber(ARGV[11]), tonumber(ARGV[14]), ARGV[15]
+local grace, at_most = tonumber(ARGV[11]), tonumber(ARGV[14])
+local remembered, attempt = tonumber(ARGV[15]), ARGV[16]
 
 local owner, user_id, granted, auth_time, live, current, previous, rotated_at, asked, numbers,
   oldest, expires_at, idle_end, revoked_at =
@@ -26,9 +28,10 @@ live, numbers, expires_at = tonumber(live), tonumber(numbers), tonumber(expires_
 
 -- `previous` is there only as long as nothing of the current generation was seen.
 local is_current = presented == current
-local is_told = asked ~= ''
-for at = 16, #ARGV do is_told = is_told and asked ~= ARGV[at] end
-local is_forgiven = now - tonumber(rotated_at) <= grace or not is_told
+asked = asked or '*'
+local told = may_be_told(asked, 17)
+-- One that is held was rotated in the future.
+local is_forgiven = now - tonumber(rotated_at) <= grace or (asked ~= '' and #told == 0)
 local is_repeated = presented == previous and is_forgiven
 if not (is_current or is_repeated) then
   -- A generation that was never reached was lost with the store: nobody's fault.
@@ -65,10 +68,12 @@ if is_current then
   keep_until(grant_key, idle_expires_at)
 else
   -- When nobody was told until now, whoever asks now is in the place of the first, and the grace
-  -- begins. Else there are two who may have been.
+  -- begins.
   rotated_at = math.min(tonumber(rotated_at), happened_at)
-  if not is_told then rotated_at = happened_at end
-  redis.call('HSET', grant_key, 'rotated_at', rotated_at, 'asked', is_told and '*' or attempt,
+  if #told == 0 then rotated_at = happened_at end
+  told[#told + 1] = attempt
+  if #told > remembered then told = { '*' } end
+  redis.call('HSET', grant_key, 'rotated_at', rotated_at, 'asked', table.concat(told, ' '),
     'numbers', numbers, 'oldest', oldest)
 end
 put_access(numbers, live,

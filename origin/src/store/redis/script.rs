@@ -31,12 +31,25 @@ macro_rules! script {
     (about a grant: $name:literal) => {
         Script::new(concat!(include_str!("grant.lua"), include_str!(concat!($name, ".lua"))), true)
     };
+    (about a grant and who asked: $name:literal) => {
+        Script::new(
+            concat!(
+                include_str!("grant.lua"),
+                include_str!("asked.lua"),
+                include_str!(concat!($name, ".lua"))
+            ),
+            true,
+        )
+    };
+    (not kept, about who asked: $name:literal) => {
+        Script::new(concat!(include_str!("asked.lua"), include_str!(concat!($name, ".lua"))), false)
+    };
 }
 
 pub(super) static REDEEM_CODE: Script = script!(about a grant: "redeem_code");
 pub(super) static PUT_GRANT: Script = script!(about a grant: "put_grant");
-pub(super) static ROTATE_REFRESH: Script = script!(about a grant: "rotate_refresh");
-pub(super) static HOLD_REFRESH: Script = script!(not kept: "hold_refresh");
+pub(super) static ROTATE_REFRESH: Script = script!(about a grant and who asked: "rotate_refresh");
+pub(super) static HOLD_REFRESH: Script = script!(not kept, about who asked: "hold_refresh");
 pub(super) static REVOKE_GRANT: Script = script!(about a grant: "revoke_grant");
 pub(super) static FINISH_REVOCATION: Script = script!(about a grant: "finish_revocation");
 pub(super) static REVOKE_BY_LATE_CODE: Script = script!(about a grant: "revoke_by_late_code");
