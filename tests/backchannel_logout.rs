@@ -343,7 +343,7 @@ scenarios! { doors:
         let mut browser = Browser::new(server);
         enter(&mut browser, server, &one, "openid");
         let tokens = enter(&mut browser, server, &other, "openid");
-        let began = std::time::Instant::now();
+        let began = stack::Stopwatch::start();
         log_out(&mut browser, &tokens);
         prompt.wait(1);
         assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());

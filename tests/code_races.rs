@@ -1,5 +1,6 @@
 //! Many redemptions of one code at the same moment: RFC 6749 §4.1.2, §10.5.
 
+use crate::faults::is_unavailable;
 use crate::http::{Answer, Request};
 use crate::oauth::{Tokens, VERIFIER, WEB, grant_is_dead};
 use crate::pair::Pair;
@@ -12,6 +13,7 @@ const HANDS: usize = 100;
 /// Redeems a code through all of these doors at once, again and again: one gets tokens, and they
 /// are dead when all have been answered, because everybody else was a replay by the right client.
 fn one_wins_and_keeps_nothing(server: &Server, doors: &[String]) {
+    let mut winners = 0;
     for round in 0..ROUNDS {
         let code = WEB.code(server, "openid");
         let form = [
@@ -25,12 +27,21 @@ fn one_wins_and_keeps_nothing(server: &Server, doors: &[String]) {
         let requests: Vec<Request> = doors.iter().cycle().take(HANDS).map(redeem).collect();
         let (won, lost): (Vec<Answer>, Vec<Answer>) =
             at_once(&requests).into_iter().partition(|answer| answer.status == 200);
+        // On a machine that is busy some may wait for too long, and the winner may be one of them.
+        let (unavailable, lost): (Vec<Answer>, Vec<Answer>) =
+            lost.into_iter().partition(|answer| answer.status == 503);
+        unavailable.iter().for_each(is_unavailable);
         for answer in lost {
             answer.refused(400, "invalid_grant");
         }
-        assert_eq!(won.len(), 1, "round {round}");
-        grant_is_dead(server, &WEB, &Tokens::of(&won[0]));
+        assert!(won.len() <= 1, "round {round}");
+        assert!(won.len() == 1 || !unavailable.is_empty(), "round {round}: nobody has won");
+        if let Some(won) = won.first() {
+            winners += 1;
+            grant_is_dead(server, &WEB, &Tokens::of(won));
+        }
     }
+    assert!(winners * 10 >= ROUNDS * 9, "{winners} winners in {ROUNDS} rounds");
 }
 
 scenarios! { everywhere:

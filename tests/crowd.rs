@@ -132,25 +132,29 @@ fn two_thousand_slow_clients_starve_nobody(server: &Server, head_in: u64, body_i
     let head = "POST /oauth2/token HTTP/1.1\r\nHost: x\r\nX-Slow: ";
     let body = "POST /oauth2/token HTTP/1.1\r\nHost: x\r\n\
         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 60000\r\n\r\n";
-    let (crowded, (heads, bodies)) = userinfo_while(server, &tokens.access, || {
+    let (crowded, (heads, bodies, round)) = userinfo_while(server, &tokens.access, || {
         let mut heads: Vec<_> = (0..1_000).map(|_| Slow::begin(&server.url, head)).collect();
         let mut bodies: Vec<_> = (0..1_000).map(|_| Slow::begin(&server.url, body)).collect();
         let began = Instant::now();
+        let mut longest = Duration::ZERO;
         while began.elapsed() < Duration::from_secs(40) {
+            let round = Instant::now();
             if heads.iter().chain(&bodies).all(|slow| slow.cut_after.is_some()) {
                 break;
             }
             let all = heads.iter_mut().chain(&mut bodies);
             all.filter(|slow| slow.cut_after.is_none()).for_each(Slow::go_on);
             std::thread::sleep(Duration::from_secs(1));
+            longest = longest.max(round.elapsed());
         }
-        (heads, bodies)
+        (heads, bodies, longest)
     });
     for (what, slow, at_most) in [("head", heads, head_in), ("body", bodies, body_in)] {
         let last = slow.iter().map(|slow| slow.cut_after.unwrap_or(Duration::MAX)).max().unwrap();
         println!("the last slow {what} was cut after {last:?}");
-        // Each looks once a second; a machine that is busy sees it later.
-        assert!(last < Duration::from_secs(at_most + 3), "{what}: {last:?}");
+        // Each looks once in a round, of a second and what a busy machine adds.
+        let bound = Duration::from_secs(at_most + 1) + 2 * round;
+        assert!(last < bound, "{what}: {last:?}, rounds of {round:?}");
     }
     is_not_starved(alone, crowded);
 }

@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use stack::Stopwatch;
+
 use crate::browser::Browser;
 use crate::http::{Answer, Request};
 use crate::oauth::{ALICE, ALICES_PASSWORD, Tokens, VERIFIER, WEB, jwt_part, own_tokens};
 use crate::scripted::{Scripted, reply};
-use crate::server::{Server, until};
+use crate::server::{Server, until, until_within};
 use crate::signer::Thief;
 
 /// How often the origin was asked for clients by edges: nobody else asks under `other`.
@@ -49,12 +51,12 @@ fn a_change_of_a_client_is_seen_in_time() {
     for (command, status) in [("disable", 400), ("enable", 303), ("disable", 400)] {
         server.get(&url).send();
         server.cadence(&["client", command, app.id]);
-        let began = Instant::now();
-        until("the change is seen", || server.get(&url).send().status == status);
-        assert!(began.elapsed() < Duration::from_secs(10), "{command}: {:?}", began.elapsed());
+        until_within("the change is seen", Duration::from_secs(10), || {
+            server.get(&url).send().status == status
+        });
     }
     // Nobody has to wait for what is new.
-    let began = Instant::now();
+    let began = Stopwatch::start();
     server.new_client("new");
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
 }
@@ -155,9 +157,10 @@ fn beyond_its_bound_an_upstream_is_unavailable_and_never_guessed() {
     let began = Instant::now();
     let mut last_good = Duration::ZERO;
     while began.elapsed() < Duration::from_secs(22) {
+        let asked = began.elapsed();
         let answer = server.get("/api/up").bearer(&tokens.access).send();
         match answer.status {
-            200 => last_good = began.elapsed(),
+            200 => last_good = asked,
             _ => answer.refused(503, "temporarily_unavailable"),
         }
         std::thread::sleep(Duration::from_millis(200));

@@ -136,9 +136,14 @@ scenarios! { doors:
                 .collect();
             hands.into_iter().map(|hand| hand.join().unwrap()).collect()
         });
-        let guesses = statuses.iter().filter(|&&status| status == 400).count();
-        let throttled = statuses.iter().filter(|&&status| status == 429).count();
-        assert_eq!((guesses, throttled), (10, 10), "{statuses:?}");
+        // A machine that is busy hashes fewer of them in time: such a guess was not looked at.
+        assert!(statuses.iter().all(|status| [400, 429, 503].contains(status)), "{statuses:?}");
+        let looked_at = |statuses: &[u16]| statuses.iter().filter(|&&status| status == 400).count();
+        assert!(looked_at(&statuses) <= 10, "{statuses:?}");
+        // One by one the rest of the ten are left, and no more.
+        let rest: Vec<u16> =
+            (0..11).map(|_| own_tokens(server, &name, "guess").status).collect();
+        assert_eq!(looked_at(&statuses) + looked_at(&rest), 10, "{statuses:?} {rest:?}");
 
         let answer = own_tokens(server, &name, "a-passphrase-for-tests");
         assert_eq!(answer.status, 429, "the right one as well: {answer:?}");

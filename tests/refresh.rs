@@ -10,7 +10,7 @@ use crate::bearer::DISABLED_IN;
 use crate::oauth::{
     NATIVE, OTHER, OWN, SPA, Tokens, WEB, grant_is_dead, is_alive, is_dead, jwt_part, own_tokens,
 };
-use crate::server::{Server, now, until};
+use crate::server::{Server, now, until, until_within};
 use crate::wire;
 
 const PASSWORD: &str = "a-passphrase-for-tests";
@@ -151,18 +151,15 @@ scenarios! { doors:
                      password = \"another-passphrase\"\n"
                 ));
             }
-            let changed_at = Instant::now();
-            let answer = loop {
+            until_within("nothing is refreshed", DISABLED_IN, || {
                 let answer = OWN.refresh(server, &tokens.refresh);
-                if answer.status != 200 || changed_at.elapsed() > DISABLED_IN {
-                    break answer;
+                if answer.status == 200 {
+                    tokens = Tokens::of(&answer);
+                    return false;
                 }
-                tokens = Tokens::of(&answer);
-                std::thread::sleep(Duration::from_millis(50));
-            };
-            let took = changed_at.elapsed();
-            answer.refused(400, "invalid_grant");
-            assert!(took < DISABLED_IN, "{change}: {took:?}");
+                answer.refused(400, "invalid_grant");
+                true
+            });
             grant_is_dead(server, &OWN, &tokens);
             own_tokens(server, &name, PASSWORD).refused(400, "invalid_grant");
         }
@@ -202,7 +199,7 @@ scenarios! { doors:
     /// second is that of `refresh_is_repeated_within_the_grace` (`origin/src/store/contract`).
     fn a_lost_answer_is_asked_for_again(server) {
         let cuts = [Cut::AtOnce, Cut::Meanwhile, Cut::AtTheAnswer];
-        let grants: Vec<_> = [100, 1_000, 8_000]
+        let grants: Vec<_> = [100, 1_000, 6_000]
             .into_iter()
             .flat_map(|after| cuts.map(|cut| (after, cut, WEB.tokens(server, "openid"))))
             .collect();
@@ -234,42 +231,56 @@ scenarios! { doors:
         };
         // For want of use, with the absolute end far away: in the last second a grant is good, and
         // its use moves this end.
-        let [used, unused] = [(); 2].map(|()| WEB.tokens(server, "openid"));
-        let end = now() + 4;
-        for tokens in [&used, &unused] {
-            set(tokens, "idle_expires_at", end);
-        }
-        until("the last second", || now() + 1 >= end);
-        let next = Tokens::of(&WEB.refresh(server, &used.refresh));
-        until("the end of what is not used", || now() >= end);
+        let (next, unused) = in_time("a grant is used in its last second", || {
+            let [used, unused] = [(); 2].map(|()| WEB.tokens(server, "openid"));
+            let end = now() + 4;
+            for tokens in [&used, &unused] {
+                set(tokens, "idle_expires_at", end);
+            }
+            until("the last second", || now() + 1 >= end);
+            let answer = WEB.refresh(server, &used.refresh);
+            let is_in_time = now() < end;
+            until("the end of what is not used", || now() >= end);
+            is_in_time.then(|| (Tokens::of(&answer), unused))
+        });
         WEB.refresh(server, &unused.refresh).refused(400, "invalid_grant");
         is_dead(server, &unused.access);
         is_alive(server, &next.access);
         Tokens::of(&WEB.refresh(server, &next.refresh));
         // The absolute end alone, which no use moves: all goes on until the last second, and
         // nothing outlives the grant.
-        let tokens = WEB.tokens(server, "openid");
-        let end = now() + 6;
-        set(&tokens, "expires_at", end);
-        let mut refresh = tokens.refresh;
-        let mut last = String::new();
-        while now() + 1 < end {
-            let answer = WEB.refresh(server, &refresh).expect(200).json();
-            let left = answer["expires_in"].as_u64().unwrap();
-            assert!((1..=6).contains(&left), "{answer}");
-            answer["refresh_token"].as_str().unwrap().clone_into(&mut refresh);
-            answer["access_token"].as_str().unwrap().clone_into(&mut last);
-            assert!(jwt_part(&last, 1)["exp"].as_u64().unwrap() <= end, "{answer}");
-            std::thread::sleep(Duration::from_millis(300));
-        }
-        let answer = WEB.refresh(server, &refresh).expect(200).json();
-        assert_eq!(answer["expires_in"].as_u64(), Some(1), "{answer}");
-        answer["refresh_token"].as_str().unwrap().clone_into(&mut refresh);
-        answer["access_token"].as_str().unwrap().clone_into(&mut last);
-        until("the grant has ended", || now() >= end);
+        let (refresh, last) = in_time("a grant is used until its last second", || {
+            let tokens = WEB.tokens(server, "openid");
+            let end = now() + 6;
+            set(&tokens, "expires_at", end);
+            let mut refresh = tokens.refresh;
+            let last = loop {
+                let answer = WEB.refresh(server, &refresh);
+                if now() >= end {
+                    return None;
+                }
+                let answer = answer.expect(200).json();
+                let left = answer["expires_in"].as_u64().unwrap();
+                assert!((1..=6).contains(&left), "{answer}");
+                answer["refresh_token"].as_str().unwrap().clone_into(&mut refresh);
+                let access = answer["access_token"].as_str().unwrap().to_owned();
+                assert!(jwt_part(&access, 1)["exp"].as_u64().unwrap() <= end, "{answer}");
+                if left == 1 {
+                    break access;
+                }
+                std::thread::sleep(Duration::from_millis(100));
+            };
+            until("the grant has ended", || now() >= end);
+            Some((refresh, last))
+        });
         WEB.refresh(server, &refresh).refused(400, "invalid_grant");
         is_dead(server, &last);
     }
+}
+
+/// Does what has to be done within a second once more, with other grants, when the machine was too busy.
+fn in_time<T>(what: &str, mut act: impl FnMut() -> Option<T>) -> T {
+    (0..5).find_map(|_| act()).unwrap_or_else(|| panic!("never in time: {what}"))
 }
 
 /// When a connection is closed whose request was sent.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Output;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, Once, OnceLock};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use stack::{Backing, Edge, EdgeSettings, Front, Origin, OriginSettings, Redis};
 
@@ -318,6 +318,25 @@ pub(crate) fn unique(name: &str) -> String {
 #[track_caller]
 pub(crate) fn until(what: &str, holds: impl FnMut() -> bool) {
     stack::wait_until(what, Duration::from_secs(20), holds);
+}
+
+/// Waits until something is so, as it must be whenever one asks later than `within` from now.
+///
+/// What counts is when one asked last in vain, and not when the answer came: a machine that is busy
+/// makes that no later.
+#[track_caller]
+pub(crate) fn until_within(what: &str, within: Duration, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    let mut asked_in_vain = Duration::ZERO;
+    stack::wait_until(what, within + Duration::from_secs(20), || {
+        let asked = began.elapsed();
+        let holds = holds();
+        if !holds {
+            asked_in_vain = asked;
+        }
+        holds
+    });
+    assert!(asked_in_vain < within, "{what}: not yet when asked after {asked_in_vain:?}");
 }
 
 /// Returns the UNIX time, seconds.

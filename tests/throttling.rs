@@ -232,11 +232,19 @@ fn of_a_hundred_guesses_ten_are_looked_at(server: &Server, urls: &[String]) {
     let name = server.new_user("raced");
     let requests: Vec<Request> =
         (0..100).map(|hand| grant(&urls[hand % urls.len()], &name, "guess")).collect();
-    let answers = wire::at_once(&requests);
-    assert_eq!(count(&answers), BTreeMap::from([(400, 10), (429, 90)]));
-    for answer in answers.iter().filter(|answer| answer.status == 429) {
-        waits(answer);
+    let mut answers = wire::at_once(&requests);
+    for answer in &answers {
+        match answer.status {
+            400 => {}
+            429 => waits(answer),
+            // A machine that is busy hashes fewer of them in time: such a guess was not looked at.
+            _ => answer.refused(503, "temporarily_unavailable"),
+        }
     }
+    assert!(count(&answers)[&400] <= 10, "{:?}", count(&answers));
+    // One by one the rest of the ten are left, and no more.
+    answers.extend((0..11).map(|hand| grant(&urls[hand % urls.len()], &name, "guess").send()));
+    assert_eq!(count(&answers)[&400], 10, "{:?}", count(&answers));
     waits(&grant(&urls[0], &name, PASSWORD).send());
 }
 

@@ -59,6 +59,8 @@ async function visitor(name, options) {
   return { context, problems, seen, look };
 }
 
+// Sooner than the page asks by itself, which is after ten seconds at the earliest.
+const IN_STEP = 8_000;
 const button = (page, name) => page.getByRole("button", { name, exact: true });
 const heading = (page, name) => page.getByRole("heading", { name });
 
@@ -135,11 +137,11 @@ async function app(name, options) {
 
   // Two tabs stay in step.
   await button(second, "Sign out").click();
-  await page.getByText("You are signed out, in all tabs.").waitFor({ timeout: 3_000 });
+  await page.getByText("You are signed out, in all tabs.").waitFor({ timeout: IN_STEP });
   await button(page, "Sign in").click();
   await typePassword(page);
   await heading(page, "Hello,").waitFor();
-  await heading(second, "Hello,").waitFor({ timeout: 3_000 });
+  await heading(second, "Hello,").waitFor({ timeout: IN_STEP });
   await second.close();
 
   // The session ends while something is being written.

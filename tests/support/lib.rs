@@ -17,6 +17,7 @@ mod redis;
 mod redis_cluster;
 mod redis_sentinel;
 mod standing;
+mod stopwatch;
 
 pub use api::{API_AUDIENCE, start_api};
 pub use artifacts::{Artifacts, artifacts, cargo, nuxt_server, root, site_dir, worker_dir};
@@ -32,6 +33,7 @@ pub use redis::{Redis, RedisOptions};
 pub use redis_cluster::RedisCluster;
 pub use redis_sentinel::RedisSentinel;
 pub use standing::Seen;
+pub use stopwatch::{Stopwatch, Watch};
 
 use std::net::TcpStream;
 

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
 /// Starts the program given behind it, writes its process id, and ends it with all that it has
 /// started when standard input ends, which it does when the parent goes, for whatever reason.
@@ -115,8 +115,16 @@ impl Process {
     /// # Panics
     /// When the program is gone already.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.pid.to_string()).status();
-        assert!(sent.is_ok_and(|status| status.success()), "process {} is gone", self.pid);
+        let signal = match name {
+            "TERM" => Signal::TERM,
+            "STOP" => Signal::STOP,
+            "CONT" => Signal::CONT,
+            "KILL" => Signal::KILL,
+            other => panic!("no signal {other}"),
+        };
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        let sent = kill_process(pid.expect("it is a process"), signal);
+        assert!(sent.is_ok(), "process {} is gone", self.pid);
     }
 
     /// Tells whether the program runs.

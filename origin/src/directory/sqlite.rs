@@ -290,6 +290,7 @@ async fn write_user(
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead as _, BufReader, Read as _};
     use std::os::unix::fs::MetadataExt as _;
     use std::sync::Arc;
     use std::time::Duration;
@@ -380,10 +381,15 @@ mod tests {
                 .spawn()
                 .unwrap();
             // Another moment each time, from before the file is opened to many writes later.
-            tokio::time::sleep(Duration::from_millis(5 + round * 7 % 60)).await;
+            let mut told = String::new();
+            let mut stdout = BufReader::new(child.stdout.take().unwrap());
+            if round % 4 > 0 {
+                while !told.contains("consent ") && stdout.read_line(&mut told).unwrap() > 0 {}
+            }
+            tokio::time::sleep(Duration::from_millis(round * 7 % 60)).await;
             child.kill().unwrap();
-            let told = child.wait_with_output().unwrap().stdout;
-            let told = String::from_utf8(told).unwrap();
+            stdout.read_to_string(&mut told).unwrap();
+            child.wait().unwrap();
             // A line may have been cut; the test runner's own begin with something else.
             let lines = told.split_inclusive('\n').filter(|line| line.ends_with('\n'));
 

@@ -113,6 +113,17 @@ impl Record {
         record
     }
 
+    /// Tells whether an event failed while the whole machine stood still for longer than the system
+    /// waits for its parts. That is nobody's fault, where nothing must fail.
+    #[must_use]
+    pub fn stood_still(&self, event: &Event) -> bool {
+        let is_excused = |(at, mark): &(Duration, Mark)| match mark {
+            Mark::StoodStill(since) => event.began <= *at && event.ended >= *since,
+            _ => false,
+        };
+        event.failure().is_some() && self.marks.iter().any(is_excused)
+    }
+
     /// Follows tokens from code to code exchange to refresh.
     fn find_grants(&mut self) {
         // By the end: a successor is not presented before it was received.

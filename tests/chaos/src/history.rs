@@ -194,6 +194,8 @@ pub enum Mark {
     AnswersLost,
     /// Clocks are wrong, from here on until what had failed is back.
     ClocksWrong,
+    /// The whole machine has stood still, since this moment.
+    StoodStill(Duration),
     /// The load ends.
     Ended,
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use stack::Watch;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
@@ -24,7 +25,7 @@ const CHECKED_EVERY: Duration = Duration::from_millis(100);
 const GIVEN_UP_IN: Duration = Duration::from_secs(25);
 
 /// How long connections may stay that nobody uses.
-const IDLE_FOR: Duration = Duration::from_secs(20);
+pub const IDLE_FOR: Duration = Duration::from_secs(20);
 
 /// How much load, for how long.
 #[derive(Clone, Copy, Debug)]
@@ -214,13 +215,18 @@ impl Stage<'_> {
         self.count(|event| event.began >= from && event.began < to && counts(&event.act))
     }
 
-    /// Counts the requests that were begun and failed between two moments.
+    /// Counts the requests that were begun and failed between two moments, while the machine ran.
     #[must_use]
     pub fn failures(&self, from: Duration, to: Duration, counts: impl Fn(&Act) -> bool) -> u64 {
-        self.count(|event| {
+        let record = self.record();
+        let counts = |event: &&Event| {
             let is_within = event.began >= from && event.ended < to;
-            is_within && event.failure().is_some() && counts(&event.act)
-        })
+            is_within
+                && event.failure().is_some()
+                && !record.stood_still(event)
+                && counts(&event.act)
+        };
+        u64::try_from(record.events.iter().filter(counts).count()).unwrap_or(u64::MAX)
     }
 
     fn count(&self, counts: impl Fn(&Event) -> bool) -> u64 {
@@ -309,6 +315,10 @@ pub fn run(fault: &Fault, profile: Profile) -> Outcome {
     std::fs::create_dir_all(file.parent().expect("a file has a folder")).expect("it can be made");
     let mut system = System::start(&runtime, fault.plan);
     let history = Arc::new(History::begin(&file).expect("a history can be begun"));
+    let of_watch = Arc::clone(&history);
+    let _watch = Watch::begin(move |since, _| {
+        of_watch.mark(Mark::StoodStill(of_watch.time_of(since)));
+    });
     let (end, ending) = watch::channel(false);
 
     let clients = begin(&runtime, &system, &history, profile, &ending);
@@ -370,7 +380,7 @@ pub fn run(fault: &Fault, profile: Profile) -> Outcome {
     violations.extend(leaks);
     if fault.fails_nobody {
         violations.extend(record.events.iter().filter_map(|event| {
-            let failure = event.failure()?;
+            let failure = event.failure().filter(|_| !record.stood_still(event))?;
             let what = format!("{} failed ({failure}), and nothing may", event.act.kind());
             Some(Violation::new("I6", event.ended, what))
         }));

@@ -37,6 +37,8 @@ impl Door {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .timeout(GIVEN_UP_IN)
+            // Before workerd closes a connection that is idle: it may do so as the next request comes.
+            .pool_idle_timeout(std::time::Duration::from_secs(2))
             .build();
         Self { url: url.to_owned(), http: http.expect("a client can be made") }
     }

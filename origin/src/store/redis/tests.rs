@@ -281,6 +281,18 @@ async fn an_intent_is_one_round_trip() {
     }
 }
 
+/// Asks until there is an answer, as there is soon.
+async fn once_it_answers<T>(ask: impl AsyncFn() -> Result<T, StoreError>) -> T {
+    let began = Instant::now();
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(error) => assert!(began.elapsed() < Duration::from_secs(20), "{error}"),
+        }
+        tokio::time::sleep(PROBE_EVERY).await;
+    }
+}
+
 #[tokio::test]
 async fn a_silent_server_is_an_error_in_time() {
     let server = Server::start().await;
@@ -288,13 +300,22 @@ async fn a_silent_server_is_an_error_in_time() {
     let party = Party::begun(&store).await;
     server.signal("STOP");
     for _ in 0..6 {
-        let started = Instant::now();
-        store.find_grant(&party.grant_id, NOW).await.unwrap_err();
-        assert!(started.elapsed() < COMMAND_DEADLINE + Duration::from_millis(200));
+        // Beside a clock of the same deadline: what keeps one of them late does so with the other.
+        let asks = async {
+            store.find_grant(&party.grant_id, NOW).await.unwrap_err();
+            Instant::now()
+        };
+        let waits = async {
+            tokio::time::sleep(COMMAND_DEADLINE).await;
+            Instant::now()
+        };
+        let (answered, waited) = tokio::join!(asks, waits);
+        let late = answered.saturating_duration_since(waited);
+        assert!(late < Duration::from_millis(200), "{late:?}");
     }
     server.signal("CONT");
-    tokio::time::sleep(PROBE_EVERY).await;
-    assert!(store.find_grant(&party.grant_id, NOW).await.unwrap().is_some());
+    let found = once_it_answers(async || store.find_grant(&party.grant_id, NOW).await).await;
+    assert!(found.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -307,13 +328,23 @@ async fn a_late_reply_is_never_taken_for_another() {
         let (store, party) = (store.clone(), party.clone());
         tokio::spawn(async move { store.find_refresh(&party.grant_id, &party.token(1), NOW).await })
     };
-    server.signal("STOP");
-    let first = ask(&late);
-    tokio::time::sleep(COMMAND_DEADLINE / 2).await;
-    let second = ask(&punctual);
-    first.await.unwrap().unwrap_err();
-    server.signal("CONT");
-    assert_eq!(second.await.unwrap().unwrap(), Some(punctual.grant()));
+    // On a machine that is busy the second one may be late as well: then it is tried again.
+    let mut was_punctual = false;
+    for _ in 0..20 {
+        server.signal("STOP");
+        let first = ask(&late);
+        tokio::time::sleep(COMMAND_DEADLINE / 2).await;
+        let second = ask(&punctual);
+        first.await.unwrap().unwrap_err();
+        server.signal("CONT");
+        if let Ok(found) = second.await.unwrap() {
+            assert_eq!(found, Some(punctual.grant()));
+            was_punctual = true;
+            break;
+        }
+        once_it_answers(async || store.ping().await).await;
+    }
+    assert!(was_punctual);
     for party in [&late, &punctual].into_iter().cycle().take(20) {
         assert_eq!(ask(party).await.unwrap().unwrap(), Some(party.grant()));
     }
@@ -326,15 +357,14 @@ async fn a_server_that_is_away_is_an_error_until_it_is_back() {
     let store = server.store().await;
     store.ping().await.unwrap_err();
     server.restart().await;
-    tokio::time::sleep(PROBE_EVERY).await;
-    store.ping().await.unwrap();
+    once_it_answers(async || store.ping().await).await;
     let party = Party::begun(&store).await;
 
     server.kill();
     store.find_grant(&party.grant_id, NOW).await.unwrap_err();
     store.ping().await.unwrap_err();
     server.restart().await;
-    tokio::time::sleep(PROBE_EVERY).await;
+    once_it_answers(async || store.ping().await).await;
     // It came back empty: nothing is revived, and it works at once.
     assert_eq!(contract::rotate(&store, &party, 1, NOW).await, Rotated::Missing);
     assert_eq!(store.find_access(&party.jti(1), NOW).await.unwrap(), None);

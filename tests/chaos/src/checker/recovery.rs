@@ -32,7 +32,9 @@ pub fn recovery(record: &Record, bound: Duration) -> Recovery {
     let nexts = windows.iter().map(|(began, _)| *began).skip(1).chain([end]);
     for ((_, returned), next) in windows.iter().zip(nexts) {
         let after: Vec<&Event> = between(record, *returned, next).collect();
-        let failed = |event: &&&Event| event.failure().is_some() && event.ended < next;
+        let failed = |event: &&&Event| {
+            event.failure().is_some() && event.ended < next && !record.stood_still(event)
+        };
         if let Some(last) = after.iter().filter(failed).map(|event| event.ended).max() {
             measured.time = measured.time.max(last.saturating_sub(*returned));
         }
@@ -47,7 +49,7 @@ pub fn recovery(record: &Record, bound: Duration) -> Recovery {
 }
 
 /// Judges failures that no fault explains: those before the first one began, and all of them where
-/// there is none.
+/// there is none; except those of a machine that stood still.
 #[must_use]
 pub fn failures_outside(record: &Record) -> Vec<Violation> {
     let baseline = record.time_of(Mark::Baseline).unwrap_or_default();
@@ -55,6 +57,7 @@ pub fn failures_outside(record: &Record) -> Vec<Violation> {
     let first = record.windows().first().map_or(end, |(began, _)| *began);
     between(record, baseline, first)
         .filter(|event| event.ended < first && event.failure().is_some())
+        .filter(|event| !record.stood_still(event))
         .map(|event| {
             let what = format!("{} failed without a fault: {:?}", event.act.kind(), event.answer);
             Violation::new("I6", event.ended, what)

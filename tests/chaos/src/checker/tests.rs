@@ -291,7 +291,13 @@ fn i6_a_late_recovery_and_a_failure_without_a_fault_are_found() {
     assert_eq!(measured.p99_before, at(10));
     assert_eq!(failures_outside(&record), []);
     let early = [lines, vec![failed(500)]].concat();
-    assert_eq!(failures_outside(&Record::of(early)).len(), 1);
+    assert_eq!(failures_outside(&Record::of(early.clone())).len(), 1);
+    // Unless the machine stood still then: not before, nor after.
+    for (since, until, count) in [(400, 490, 1), (505, 800, 0), (100, 505, 0), (520, 800, 1)] {
+        let still = mark(until, Mark::StoodStill(at(since)));
+        let record = Record::of([early.clone(), vec![still]].concat());
+        assert_eq!(failures_outside(&record).len(), count, "{since} {until}");
+    }
 }
 
 #[test]

@@ -63,8 +63,9 @@ fn killed(stage: &mut Stage<'_>) {
     while answered.load(Ordering::Relaxed) < many / 20 && stage.history.now() < sent + WAITS {
         std::thread::sleep(Duration::from_millis(1));
     }
-    stage.system.origin().kill();
+    stage.system.origin().signal("KILL");
     let under_way = many.saturating_sub(answered.load(Ordering::Relaxed));
+    stage.system.origin().kill();
     let began = Instant::now();
     stage.system.origin().restart();
     let took = began.elapsed();
@@ -98,11 +99,17 @@ fn spare_grants(stage: &Stage<'_>, many: u32) -> Vec<(u32, Act)> {
             acts
         }
     };
-    let tasks: Vec<_> = (0..USERS).map(|user| stage.runtime.spawn(begin(user))).collect();
     stage.runtime.block_on(async {
-        let mut acts = Vec::new();
-        for task in tasks {
-            acts.extend(task.await.unwrap_or_default());
+        let (mut tasks, mut acts) = (tokio::task::JoinSet::new(), Vec::new());
+        for user in 0..USERS {
+            // Each begins with a password, which takes a core for a while.
+            while tasks.len() >= 2 {
+                acts.extend(tasks.join_next().await.and_then(Result::ok).unwrap_or_default());
+            }
+            tasks.spawn(begin(user));
+        }
+        while let Some(done) = tasks.join_next().await {
+            acts.extend(done.unwrap_or_default());
         }
         acts
     })

@@ -11,7 +11,7 @@ use super::{Fault, Plan};
 use crate::checker::{Record, percentile_of};
 use crate::client::Client;
 use crate::history::{Act, Event, History};
-use crate::run::Stage;
+use crate::run::{IDLE_FOR, Stage};
 use crate::system::USERS;
 use crate::wire::{Door, Raw};
 
@@ -91,7 +91,9 @@ fn overload(stage: &mut Stage<'_>) {
     let asked = stage.asked(first, second, |act| matches!(act, Act::UserInfo(_)));
     let failed = stage.failures(first, second, |act| matches!(act, Act::UserInfo(_)));
     stage.note(format!("userinfo under a flood of logins: {failed} of {asked} failed"));
-    stage.holds(failed * 10 <= asked, "I6", "userinfo starves under a flood of logins");
+    // Of a handful one says nothing.
+    let starves = failed * 10 > asked && (stage.profile.judges_times || failed > 1);
+    stage.holds(!starves, "I6", "userinfo starves under a flood of logins");
     stage.returned();
     stage.settles();
 
@@ -108,8 +110,16 @@ fn overload(stage: &mut Stage<'_>) {
     stage.connected_aside(crowd);
     let held = stage.held_by_origin();
     calls(stage, &door, &token, crowd, lasts);
-    for leak in stage.held_by_origin().judge(held, ("the origin after a second flood", 8 * 1024)) {
-        stage.holds(false, leak.invariant, leak.what);
+    let flooded = Instant::now();
+    loop {
+        let leaks =
+            stage.held_by_origin().judge(held, ("the origin after a second flood", 8 * 1024));
+        if leaks.is_empty() || flooded.elapsed() > IDLE_FOR {
+            for leak in leaks {
+                stage.holds(false, leak.invariant, leak.what);
+            }
+            break;
+        }
     }
     stage.returned();
     stage.note(format!(
