@@ -110,13 +110,14 @@ impl Process {
         self.pid
     }
 
-    /// Sends a signal by name, as in `KILL`, `STOP`, `CONT`, `TERM`.
+    /// Sends a signal by name, one of `TERM`, `INT`, `STOP`, `CONT`, `KILL`.
     ///
     /// # Panics
-    /// When the program is gone already.
+    /// When it is another one, or the program is gone already.
     pub fn signal(&self, name: &str) {
         let signal = match name {
             "TERM" => Signal::TERM,
+            "INT" => Signal::INT,
             "STOP" => Signal::STOP,
             "CONT" => Signal::CONT,
             "KILL" => Signal::KILL,
