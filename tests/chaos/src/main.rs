@@ -19,6 +19,10 @@ usage: cargo xtask chaos [--only F4,F8] [--seconds N]
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments == ["--help"] {
+        print!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
     let Some((faults, seconds)) = read(&arguments) else {
         eprint!("{USAGE}");
         return ExitCode::FAILURE;
