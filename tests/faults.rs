@@ -15,17 +15,21 @@ use crate::server::{Server, until};
 /// Refreshes as a client does: 503 is no answer, so it asks again.
 #[track_caller]
 pub(crate) fn refreshes_at_last(server: &Server, token: &str) -> Tokens {
-    let mut next = None;
-    until("a refresh is answered", || {
-        let answer = WEB.refresh(server, token);
-        if answer.status == 200 {
-            next = Some(Tokens::of(&answer));
-            return true;
+    Tokens::of(&answered_at_last(|| WEB.refresh(server, token)))
+}
+
+/// Asks until the answer is not 503.
+#[track_caller]
+pub(crate) fn answered_at_last(ask: impl Fn() -> Answer) -> Answer {
+    let mut answer = ask();
+    until("there is an answer", || {
+        if answer.status == 503 {
+            is_unavailable(&answer);
+            answer = ask();
         }
-        is_unavailable(&answer);
-        false
+        answer.status != 503
     });
-    next.unwrap()
+    answer
 }
 
 /// Asserts the only answer to an outage: never a no while nobody knows.

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::faults::is_unavailable;
+use crate::faults::answered_at_last;
 use crate::http::{Answer, Request};
 use crate::oauth::{Tokens, WEB, jwt_part};
 use crate::pair::Pair;
-use crate::server::{Server, until};
+use crate::server::Server;
 use crate::wire::at_once;
 
 const HANDS: usize = 100;
@@ -20,18 +20,6 @@ fn refresh(door: &str, token: &str) -> Request {
 
 fn revoke(door: &str, token: &str) -> Request {
     WEB.sign(Request::new("POST", format!("{door}/oauth2/revoke")), &[("token", token)])
-}
-
-/// Asks again for as long as there is no room.
-fn answered_at_last(mut answer: Answer, request: impl Fn() -> Request) -> Answer {
-    until("there is an answer", || {
-        if answer.status == 503 {
-            is_unavailable(&answer);
-            answer = request().send();
-        }
-        answer.status != 503
-    });
-    answer
 }
 
 /// Presents one refresh token by a hundred hands at once, through these doors in turn: all are given
@@ -48,7 +36,10 @@ fn of_many_refreshes_at_once_there_is_one_successor(server: &Server, doors: &[St
         let told: Vec<Tokens> = answers
             .into_iter()
             .enumerate()
-            .map(|(hand, answer)| Tokens::of(&answered_at_last(answer, || of_hand(hand))))
+            .map(|(hand, answer)| match answer.status {
+                503 => Tokens::of(&answered_at_last(|| of_hand(hand).send())),
+                _ => Tokens::of(&answer),
+            })
             .collect();
         let successors: BTreeSet<&str> = told.iter().map(|it| it.refresh.as_str()).collect();
         assert_eq!(successors.len(), 1, "round {round}");

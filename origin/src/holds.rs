@@ -166,6 +166,13 @@ mod tests {
         (store, party, folder)
     }
 
+    /// Asserts that the successor is given again when the grace is over.
+    async fn is_repeated_late(store: &AnyStore, rotation: &RefreshRotation) {
+        let late = NOW.plus(shared::limits::REFRESH_GRACE_IN + 1);
+        let repeated = store.rotate_refresh(rotation, late).await.unwrap();
+        assert!(matches!(repeated, Rotated::Repeated { .. }), "{repeated:?}");
+    }
+
     #[tokio::test]
     async fn the_last_presentations_of_a_token_are_remembered_until_somebody_is_told() {
         let (_store, party, _folder) = party().await;
@@ -208,9 +215,7 @@ mod tests {
         store.rotate_refresh(&first, NOW).await.unwrap();
         tokio::time::sleep(AGAIN_IN * 4).await;
         assert!(holds.untold(&first.presented).is_empty(), "the store has heard it");
-        let late = NOW.plus(shared::limits::REFRESH_GRACE_IN + 1);
-        let repeated = store.rotate_refresh(&rotation(&party, 2), late).await.unwrap();
-        assert!(matches!(repeated, Rotated::Repeated { .. }), "{repeated:?}");
+        is_repeated_late(&store, &rotation(&party, 2)).await;
     }
 
     #[tokio::test]
@@ -236,9 +241,7 @@ mod tests {
         assert_eq!(holds.untold(&known.presented), left);
         tokio::time::sleep(AGAIN_IN * 4).await;
         assert!(holds.untold(&known.presented).is_empty(), "the store has heard it");
-        let late = NOW.plus(shared::limits::REFRESH_GRACE_IN + 1);
-        let repeated = store.rotate_refresh(&rotation(&party, 4), late).await.unwrap();
-        assert!(matches!(repeated, Rotated::Repeated { .. }), "{repeated:?}");
+        is_repeated_late(&store, &rotation(&party, 4)).await;
     }
 
     #[tokio::test]
@@ -254,8 +257,6 @@ mod tests {
         let one_more = rotation(&party, AT_ONCE);
         store.rotate_refresh(&one_more, NOW).await.unwrap();
         holds.hold(&store, &one_more, Outcome::Known).await;
-        let late = NOW.plus(shared::limits::REFRESH_GRACE_IN + 1);
-        let repeated = store.rotate_refresh(&rotation(&party, 0), late).await.unwrap();
-        assert!(matches!(repeated, Rotated::Repeated { .. }), "{repeated:?}");
+        is_repeated_late(&store, &rotation(&party, 0)).await;
     }
 }

@@ -172,21 +172,27 @@ impl Server {
         answer
     }
 
+    /// Opens the login page, and submits its form.
+    async fn log_in(&self, page: &str, cookies: &str, username: &str) -> Answer {
+        let login = self.get(page, &[("cookie", cookies)]).await;
+        assert_eq!(login.status, 200, "{page}: {}", login.body);
+        let (tx, csrf) = (login.field("tx"), login.field("csrf"));
+        let form = [
+            ("tx", tx.as_str()),
+            ("csrf", csrf.as_str()),
+            ("username", username),
+            ("password", PASSWORD),
+        ];
+        self.post("/oauth2/login", &[("cookie", cookies)], &form).await
+    }
+
     /// Signs in through the pages and returns the redirect to the client.
     async fn sign_in(&self, client_id: &str) -> Answer {
         let authorize = self.get(&authorize_url(client_id), &[]).await;
         assert_eq!(authorize.status, 303, "{}", authorize.body);
         let mut cookies = authorize.cookies();
-        let login = self.get(authorize.header("location").unwrap(), &[("cookie", &cookies)]).await;
-        assert_eq!(login.status, 200, "{}", login.body);
-        let (tx, csrf) = (login.field("tx"), login.field("csrf"));
-        let form = [
-            ("tx", tx.as_str()),
-            ("csrf", csrf.as_str()),
-            ("username", "Alice@example.test"),
-            ("password", PASSWORD),
-        ];
-        let logged_in = self.post("/oauth2/login", &[("cookie", &cookies)], &form).await;
+        let login = authorize.header("location").unwrap();
+        let logged_in = self.log_in(login, &cookies, "Alice@example.test").await;
         assert_eq!(logged_in.status, 303, "{}", logged_in.body);
         let location = logged_in.header("location").unwrap();
         if !location.starts_with("/oauth2/consent") {
@@ -195,7 +201,7 @@ impl Server {
         cookies = format!("{cookies}; {}", logged_in.cookies());
         let consent = self.get(location, &[("cookie", &cookies)]).await;
         assert_eq!(consent.status, 200, "{}", consent.body);
-        let csrf = consent.field("csrf");
+        let (tx, csrf) = (consent.field("tx"), consent.field("csrf"));
         let form = [("tx", tx.as_str()), ("csrf", csrf.as_str()), ("decision", "approve")];
         self.post("/oauth2/consent/decision", &[("cookie", &cookies)], &form).await
     }

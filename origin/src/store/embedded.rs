@@ -32,9 +32,9 @@ use self::grants::{GrantRow, begin_grant, revoke};
 use super::sqlite_file::{BEGIN_WRITE, SqliteFile};
 use super::{
     AccessName, AccessRow, Attempt, AttemptId, BffGrant, BffOpened, BffOwner, BffRenewal,
-    BffSessionRecord, BffVersion, CodeRecord, CodeRedemption, Ends, GrantRecord, LateCode,
-    LogoutNotice, NewGrant, Once, Redeemed, RefreshRotation, Rotated, SessionGrant, SessionRecord,
-    StatusBlock, Store, StoreError, TakenNotice, UserId, UserSession,
+    BffSessionRecord, BffVersion, CodeRecord, CodeRedemption, GrantRecord, LateCode, LogoutNotice,
+    NewGrant, Once, Redeemed, RefreshRotation, Rotated, SessionGrant, SessionRecord, StatusBlock,
+    Store, StoreError, TakenNotice, UserId, UserSession,
 };
 use crate::schema::Schema;
 
@@ -146,13 +146,8 @@ impl Store for Embedded {
 
     async fn put_grant(&self, new: &NewGrant, now: UnixTime) -> Result<AccessRow, StoreError> {
         let (grant, refresh) = (&new.grant, new.refresh.as_ref());
-        let ends =
-            Ends::of(refresh, new.access_expires_at, grant.expires_at, new.refresh_idle_in, now);
-        let access = AccessRow {
-            jti: Jti { grant_id: grant.grant_id, number: 1 },
-            expires_at: ends.access,
-            status: new.status,
-        };
+        let ends = new.ends(now);
+        let access = AccessRow::first(grant.grant_id, &ends, new.status);
         let mut transaction = self.begin().await?;
         begin_grant(&mut transaction, grant, None, refresh, &ends, &access, now).await?;
         transaction.commit().await?;

@@ -9,6 +9,8 @@ use shared::status_list::{StatusIndex, StatusListId};
 use shared::time::UnixTime;
 use shared::token::{GrantId, Jti};
 
+use super::Ends;
+
 /// The `sub` of a user: opaque, never an e-mail address, never reused.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserId(pub String);
@@ -91,6 +93,13 @@ pub struct AccessRow {
     pub status: StatusIndex,
 }
 
+impl AccessRow {
+    /// The first access token of a grant.
+    pub(super) const fn first(grant_id: GrantId, ends: &Ends, status: StatusIndex) -> Self {
+        Self { jti: Jti { grant_id, number: 1 }, expires_at: ends.access, status }
+    }
+}
+
 /// An access token that somebody presents, by what is signed in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccessName {
@@ -123,6 +132,19 @@ pub struct CodeRedemption {
     pub grant_expires_at: UnixTime,
     /// Seconds that a refresh token lives unused.
     pub refresh_idle_in: u64,
+}
+
+impl CodeRedemption {
+    /// Computes when the parts of the grant end that begins.
+    pub(super) fn ends(&self, now: UnixTime) -> Ends {
+        Ends::of(
+            self.refresh.as_ref(),
+            self.access_expires_at,
+            self.grant_expires_at,
+            self.refresh_idle_in,
+            now,
+        )
+    }
 }
 
 /// What became of a presented code.
@@ -177,6 +199,19 @@ pub struct NewGrant {
     pub status: StatusIndex,
     /// Seconds that a refresh token lives unused.
     pub refresh_idle_in: u64,
+}
+
+impl NewGrant {
+    /// Computes when its parts end.
+    pub(super) fn ends(&self, now: UnixTime) -> Ends {
+        Ends::of(
+            self.refresh.as_ref(),
+            self.access_expires_at,
+            self.grant.expires_at,
+            self.refresh_idle_in,
+            now,
+        )
+    }
 }
 
 /// A refresh token that somebody presents, already proven to be of this server and client.

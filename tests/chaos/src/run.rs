@@ -25,7 +25,7 @@ const CHECKED_EVERY: Duration = Duration::from_millis(100);
 const GIVEN_UP_IN: Duration = Duration::from_secs(25);
 
 /// How long connections may stay that nobody uses.
-pub const IDLE_FOR: Duration = Duration::from_secs(20);
+const IDLE_FOR: Duration = Duration::from_secs(20);
 
 /// How much load, for how long.
 #[derive(Clone, Copy, Debug)]
@@ -212,25 +212,24 @@ impl Stage<'_> {
     /// Counts the requests that were begun between two moments.
     #[must_use]
     pub fn asked(&self, from: Duration, to: Duration, counts: impl Fn(&Act) -> bool) -> u64 {
-        self.count(|event| event.began >= from && event.began < to && counts(&event.act))
+        self.count(|_, event| event.began >= from && event.began < to && counts(&event.act))
     }
 
     /// Counts the requests that were begun and failed between two moments, while the machine ran.
     #[must_use]
     pub fn failures(&self, from: Duration, to: Duration, counts: impl Fn(&Act) -> bool) -> u64 {
-        let record = self.record();
-        let counts = |event: &&Event| {
+        self.count(|record, event| {
             let is_within = event.began >= from && event.ended < to;
             is_within
                 && event.failure().is_some()
                 && !record.stood_still(event)
                 && counts(&event.act)
-        };
-        u64::try_from(record.events.iter().filter(counts).count()).unwrap_or(u64::MAX)
+        })
     }
 
-    fn count(&self, counts: impl Fn(&Event) -> bool) -> u64 {
-        let counted = self.record().events.iter().filter(|event| counts(event)).count();
+    fn count(&self, counts: impl Fn(&Record, &Event) -> bool) -> u64 {
+        let record = self.record();
+        let counted = record.events.iter().filter(|event| counts(&record, event)).count();
         u64::try_from(counted).unwrap_or(u64::MAX)
     }
 
@@ -407,32 +406,40 @@ fn begin(
     profile: Profile,
     ending: &watch::Receiver<bool>,
 ) -> Vec<Client> {
-    runtime.block_on(async {
-        let mut tasks = tokio::task::JoinSet::new();
-        let mut clients = Vec::new();
-        for number in 0..profile.clients {
-            // A password takes a core for a while: the pool's queue is not what is tried here.
-            while tasks.len() >= 4 {
-                clients.extend(tasks.join_next().await.and_then(Result::ok));
-            }
-            let mut client = Client::new(
-                number,
-                number % USERS,
-                Door::new(&system.issuer),
-                history.clone(),
-                profile.pause,
-                ending.clone(),
-            );
-            tasks.spawn(async move {
-                client.begin().await;
-                client
-            });
+    let begin = |number| {
+        let mut client = Client::new(
+            number,
+            number % USERS,
+            Door::new(&system.issuer),
+            history.clone(),
+            profile.pause,
+            ending.clone(),
+        );
+        async move {
+            client.begin().await;
+            client
         }
-        while let Some(done) = tasks.join_next().await {
-            clients.extend(done.ok());
+    };
+    // A password takes a core for a while: the pool's queue is not what is tried here.
+    runtime.block_on(at_a_time(4, (0..profile.clients).map(begin)))
+}
+
+/// Does all of these, so many at a time, and returns what came of them, in no order.
+pub async fn at_a_time<T: Send + 'static>(
+    many: usize,
+    all: impl Iterator<Item = impl Future<Output = T> + Send + 'static>,
+) -> Vec<T> {
+    let (mut tasks, mut done) = (tokio::task::JoinSet::new(), Vec::new());
+    for one in all {
+        while tasks.len() >= many {
+            done.extend(tasks.join_next().await.and_then(Result::ok));
         }
-        clients
-    })
+        tasks.spawn(one);
+    }
+    while let Some(one) = tasks.join_next().await {
+        done.extend(one.ok());
+    }
+    done
 }
 
 /// I7: idle connections may stay for a while, and then both processes hold what they held before.
@@ -442,19 +449,23 @@ fn judge_resources(
     before: [Resources; 2],
     [more_of_origin, more_of_workerd]: [u64; 2],
 ) -> (Vec<Violation>, [i64; 2]) {
+    let mut grown = [0; 2];
+    let found = once_idle(|| {
+        let [origin, edge] = Resources::held_by([system.origin().pid(), system.edge.pid()]);
+        grown = [origin.grown(before[0]), edge.grown(before[1])];
+        let of_origin = origin.judge(before[0], ("the origin", more_of_origin));
+        [of_origin, edge.judge(before[1], ("workerd", more_of_workerd))].concat()
+    });
+    (found, grown)
+}
+
+/// Looks until nothing is too much any more, for as long as idle connections may stay; returns what is.
+pub fn once_idle(mut look: impl FnMut() -> Vec<Violation>) -> Vec<Violation> {
     let began = Instant::now();
     loop {
-        let after = Resources::held_by([system.origin().pid(), system.edge.pid()]);
-        let pairs = before
-            .iter()
-            .zip(after)
-            .zip([("the origin", more_of_origin), ("workerd", more_of_workerd)]);
-        let found: Vec<_> =
-            pairs.flat_map(|((before, after), whose)| after.judge(*before, whose)).collect();
+        let found = look();
         if found.is_empty() || began.elapsed() > IDLE_FOR {
-            let [origin, edge] = before;
-            let [origin_after, edge_after] = after;
-            return (found, [origin_after.grown(origin), edge_after.grown(edge)]);
+            return found;
         }
     }
 }

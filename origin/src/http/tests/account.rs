@@ -131,15 +131,7 @@ async fn signing_out_everywhere_ends_logins_by_a_clock_that_is_ahead() {
         let consent = location.replace("/login?", "/consent?");
         let skipped = server.get(&consent, &[("cookie", &all)]).await;
         assert_eq!(skipped.status, 303, "{asked:?}: that page is for who has logged in");
-        let page = server.get(location, &[("cookie", &all)]).await;
-        let (tx, csrf) = (page.field("tx"), page.field("csrf"));
-        let form = [
-            ("tx", tx.as_str()),
-            ("csrf", csrf.as_str()),
-            ("username", "alice@example.test"),
-            ("password", PASSWORD),
-        ];
-        let logged_in = server.post("/oauth2/login", &[("cookie", &all)], &form).await;
+        let logged_in = server.log_in(location, &all, "alice@example.test").await;
         code_of(&logged_in);
     }
 }

@@ -158,16 +158,7 @@ async fn a_login_that_could_not_end_the_session_before_it_is_tried_again() {
         let authorize = server.get(&url, &[("cookie", &half.cookies)]).await;
         let cookies = format!("{}; {}", half.cookies, authorize.cookies());
         let location = authorize.header("location").unwrap();
-        let login = server.get(location, &[("cookie", &cookies)]).await;
-        assert_eq!(login.status, 200, "{location}: {}", login.body);
-        let (tx, csrf) = (login.field("tx"), login.field("csrf"));
-        let form = [
-            ("tx", tx.as_str()),
-            ("csrf", csrf.as_str()),
-            ("username", "bob@example.test"),
-            ("password", PASSWORD),
-        ];
-        server.post("/oauth2/login", &[("cookie", &cookies)], &form).await
+        server.log_in(location, &cookies, "bob@example.test").await
     };
     half.redis.spoil(&half.list()).await;
     let failed = log_in().await;

@@ -1,7 +1,6 @@
 //! Codes in the embedded database.
 
 use shared::time::UnixTime;
-use shared::token::Jti;
 use sqlx::{Row as _, Sqlite, Transaction};
 
 use super::columns::{
@@ -10,8 +9,7 @@ use super::columns::{
 use super::grants::{GrantRow, begin_grant, revoke};
 use super::sessions;
 use crate::store::{
-    AccessRow, CodeRecord, CodeRedemption, Ends, GrantRecord, Redeemed, SessionGrant, StoreError,
-    UserId,
+    AccessRow, CodeRecord, CodeRedemption, GrantRecord, Redeemed, SessionGrant, StoreError, UserId,
 };
 
 /// Keeps a code whose session is there; returns how many grants the session has then, 0 without one.
@@ -82,13 +80,7 @@ pub(super) async fn redeem(
     {
         return Ok(Redeemed::Mismatched);
     }
-    let ends = Ends::of(
-        redemption.refresh.as_ref(),
-        redemption.access_expires_at,
-        redemption.grant_expires_at,
-        redemption.refresh_idle_in,
-        now,
-    );
+    let ends = redemption.ends(now);
     let grant = GrantRecord {
         grant_id: *grant_id,
         client_id: client_id.clone(),
@@ -98,11 +90,7 @@ pub(super) async fn redeem(
         expires_at: ends.grant,
     };
     let refresh = redemption.refresh.as_ref();
-    let access = AccessRow {
-        jti: Jti { grant_id: *grant_id, number: 1 },
-        expires_at: ends.access,
-        status: redemption.status,
-    };
+    let access = AccessRow::first(*grant_id, &ends, redemption.status);
     begin_grant(&mut transaction, &grant, Some(digest), refresh, &ends, &access, now).await?;
     let nonce = row.try_get("nonce")?;
     let session = read_digest(&row, "session")?.ok_or_else(|| unreadable("session"))?;

@@ -9,30 +9,38 @@ use crate::store::{ROW_LEEWAY, StoreError};
 /// Rows of one kind that one transaction deletes at most, so that no request waits long for its turn.
 pub(super) const AT_ONCE: u32 = 200;
 
-/// Deletes so many at most of what ended before a time.
+/// Deletes so many rows at most of a table that ended before a time: by their key, because a deletion has
+/// no `LIMIT` in SQLite as it is commonly built.
+macro_rules! delete {
+    ($table:literal, $key:literal, $end:literal) => {
+        concat!(
+            "DELETE FROM ",
+            $table,
+            " WHERE (",
+            $key,
+            ") IN (SELECT ",
+            $key,
+            " FROM ",
+            $table,
+            " WHERE ",
+            $end,
+            " < ? LIMIT ?)"
+        )
+    };
+}
+
 const STATEMENTS: [&str; 11] = [
-    "DELETE FROM access_tokens WHERE (grant_id, number) IN \
-     (SELECT grant_id, number FROM access_tokens WHERE expires_at < ? LIMIT ?)",
-    "DELETE FROM codes WHERE grant_id IN \
-     (SELECT grant_id FROM codes WHERE expires_at < ? LIMIT ?)",
-    "DELETE FROM grants WHERE grant_id IN \
-     (SELECT grant_id FROM grants WHERE idle_expires_at < ? LIMIT ?)",
-    "DELETE FROM session_grants WHERE (session, grant_id) IN \
-     (SELECT session, grant_id FROM session_grants WHERE expires_at < ? LIMIT ?)",
-    "DELETE FROM sessions WHERE digest IN \
-     (SELECT digest FROM sessions WHERE idle_expires_at < ? LIMIT ?)",
-    "DELETE FROM transactions WHERE digest IN \
-     (SELECT digest FROM transactions WHERE expires_at < ? LIMIT ?)",
-    "DELETE FROM attempts WHERE (digest, attempt) IN \
-     (SELECT digest, attempt FROM attempts WHERE expires_at < ? LIMIT ?)",
-    "DELETE FROM status_lists WHERE list IN \
-     (SELECT list FROM status_lists WHERE expires_at < ? LIMIT ?)",
-    "DELETE FROM bff_sessions WHERE digest IN \
-     (SELECT digest FROM bff_sessions WHERE idle_expires_at < ? LIMIT ?)",
-    "DELETE FROM bff_owners WHERE (owner, session) IN \
-     (SELECT owner, session FROM bff_owners WHERE expires_at < ? LIMIT ?)",
-    "DELETE FROM notices WHERE digest IN \
-     (SELECT digest FROM notices WHERE expires_at < ? LIMIT ?)",
+    delete!("access_tokens", "grant_id, number", "expires_at"),
+    delete!("codes", "grant_id", "expires_at"),
+    delete!("grants", "grant_id", "idle_expires_at"),
+    delete!("session_grants", "session, grant_id", "expires_at"),
+    delete!("sessions", "digest", "idle_expires_at"),
+    delete!("transactions", "digest", "expires_at"),
+    delete!("attempts", "digest, attempt", "expires_at"),
+    delete!("status_lists", "list", "expires_at"),
+    delete!("bff_sessions", "digest", "idle_expires_at"),
+    delete!("bff_owners", "owner, session", "expires_at"),
+    delete!("notices", "digest", "expires_at"),
 ];
 
 /// Deletes what has ended, [`AT_ONCE`] rows in a transaction.

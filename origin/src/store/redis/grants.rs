@@ -60,13 +60,7 @@ pub(super) async fn redeem_code(
     now: UnixTime,
 ) -> Result<Redeemed, StoreError> {
     let CodeRedemption { grant_id, client_id, .. } = redemption;
-    let ends = Ends::of(
-        redemption.refresh.as_ref(),
-        redemption.access_expires_at,
-        redemption.grant_expires_at,
-        redemption.refresh_idle_in,
-        now,
-    );
+    let ends = redemption.ends(now);
     let reply: Vec<Option<String>> = redis
         .run_on_grant(&REDEEM_CODE, grant_id, now, |command| {
             command
@@ -91,7 +85,7 @@ pub(super) async fn redeem_code(
             },
             session: Sha256Digest::parse(&reply.text()?).ok_or_else(|| unreadable("digest"))?,
             nonce: reply.optional(),
-            access: first_access(grant_id, &ends, redemption.status),
+            access: AccessRow::first(*grant_id, &ends, redemption.status),
         }),
         "replayed" => {
             set_statuses(redis, reply.0).await?;
@@ -110,7 +104,7 @@ pub(super) async fn put_grant(
 ) -> Result<AccessRow, StoreError> {
     let grant = &new.grant;
     let refresh = new.refresh.as_ref();
-    let ends = Ends::of(refresh, new.access_expires_at, grant.expires_at, new.refresh_idle_in, now);
+    let ends = new.ends(now);
     let () = redis
         .run_on_grant(&PUT_GRANT, &grant.grant_id, now, |command| {
             command
@@ -123,7 +117,7 @@ pub(super) async fn put_grant(
             add_status(command, &new.status);
         })
         .await?;
-    Ok(first_access(&grant.grant_id, &ends, new.status))
+    Ok(AccessRow::first(grant.grant_id, &ends, new.status))
 }
 
 pub(super) async fn rotate_refresh(
@@ -274,9 +268,4 @@ fn add_status(command: &mut Cmd, status: &StatusIndex) {
 /// The scripts write "no digest" as the empty text.
 fn optional_digest(digest: Option<&Sha256Digest>) -> String {
     digest.map(Sha256Digest::to_base64url).unwrap_or_default()
-}
-
-fn first_access(grant_id: &GrantId, ends: &Ends, status: StatusIndex) -> AccessRow {
-    let jti = Jti { grant_id: *grant_id, number: 1 };
-    AccessRow { jti, expires_at: ends.access, status }
 }

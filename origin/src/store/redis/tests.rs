@@ -14,7 +14,6 @@ use shared::limits::{ACCESS_TOKENS_OF_A_GRANT, STATUS_BLOCK_LEN};
 use shared::status_list::StatusIndex;
 use tempfile::TempDir;
 
-use super::breaker::PROBE_EVERY;
 use super::*;
 use crate::config::Secret;
 use crate::store::contract::{self, AnyStore, NOW, Party, SECRET, for_each_promise};
@@ -281,15 +280,15 @@ async fn an_intent_is_one_round_trip() {
     }
 }
 
-/// Asks until there is an answer, as there is soon.
-async fn once_it_answers<T>(ask: impl AsyncFn() -> Result<T, StoreError>) -> T {
+/// Asks until there is an answer.
+async fn until_it_answers<T>(ask: impl AsyncFn() -> Result<T, StoreError>) -> T {
     let began = Instant::now();
     loop {
         match ask().await {
             Ok(answer) => return answer,
             Err(error) => assert!(began.elapsed() < Duration::from_secs(20), "{error}"),
         }
-        tokio::time::sleep(PROBE_EVERY).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
@@ -314,7 +313,7 @@ async fn a_silent_server_is_an_error_in_time() {
         assert!(late < Duration::from_millis(200), "{late:?}");
     }
     server.signal("CONT");
-    let found = once_it_answers(async || store.find_grant(&party.grant_id, NOW).await).await;
+    let found = until_it_answers(async || store.find_grant(&party.grant_id, NOW).await).await;
     assert!(found.is_some());
 }
 
@@ -342,7 +341,7 @@ async fn a_late_reply_is_never_taken_for_another() {
             was_punctual = true;
             break;
         }
-        once_it_answers(async || store.ping().await).await;
+        until_it_answers(async || store.ping().await).await;
     }
     assert!(was_punctual);
     for party in [&late, &punctual].into_iter().cycle().take(20) {
@@ -357,14 +356,14 @@ async fn a_server_that_is_away_is_an_error_until_it_is_back() {
     let store = server.store().await;
     store.ping().await.unwrap_err();
     server.restart().await;
-    once_it_answers(async || store.ping().await).await;
+    until_it_answers(async || store.ping().await).await;
     let party = Party::begun(&store).await;
 
     server.kill();
     store.find_grant(&party.grant_id, NOW).await.unwrap_err();
     store.ping().await.unwrap_err();
     server.restart().await;
-    once_it_answers(async || store.ping().await).await;
+    until_it_answers(async || store.ping().await).await;
     // It came back empty: nothing is revived, and it works at once.
     assert_eq!(contract::rotate(&store, &party, 1, NOW).await, Rotated::Missing);
     assert_eq!(store.find_access(&party.jti(1), NOW).await.unwrap(), None);

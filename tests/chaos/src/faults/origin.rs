@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Fault, Plan};
 use crate::client::{ASKS_AGAIN_IN, Client, ask};
 use crate::history::{Act, By};
-use crate::run::Stage;
+use crate::run::{Stage, at_a_time};
 use crate::system::USERS;
 use crate::wire::Door;
 
@@ -99,20 +99,8 @@ fn spare_grants(stage: &Stage<'_>, many: u32) -> Vec<(u32, Act)> {
             acts
         }
     };
-    stage.runtime.block_on(async {
-        let (mut tasks, mut acts) = (tokio::task::JoinSet::new(), Vec::new());
-        for user in 0..USERS {
-            // Each begins with a password, which takes a core for a while.
-            while tasks.len() >= 2 {
-                acts.extend(tasks.join_next().await.and_then(Result::ok).unwrap_or_default());
-            }
-            tasks.spawn(begin(user));
-        }
-        while let Some(done) = tasks.join_next().await {
-            acts.extend(done.unwrap_or_default());
-        }
-        acts
-    })
+    // Each begins with a password, which takes a core for a while.
+    stage.runtime.block_on(at_a_time(2, (0..USERS).map(begin))).concat()
 }
 
 fn replaced(stage: &mut Stage<'_>) {

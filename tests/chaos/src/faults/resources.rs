@@ -11,7 +11,7 @@ use super::{Fault, Plan};
 use crate::checker::{Record, percentile_of};
 use crate::client::Client;
 use crate::history::{Act, Event, History};
-use crate::run::{IDLE_FOR, Stage};
+use crate::run::{Stage, once_idle};
 use crate::system::USERS;
 use crate::wire::{Door, Raw};
 
@@ -110,16 +110,9 @@ fn overload(stage: &mut Stage<'_>) {
     stage.connected_aside(crowd);
     let held = stage.held_by_origin();
     calls(stage, &door, &token, crowd, lasts);
-    let flooded = Instant::now();
-    loop {
-        let leaks =
-            stage.held_by_origin().judge(held, ("the origin after a second flood", 8 * 1024));
-        if leaks.is_empty() || flooded.elapsed() > IDLE_FOR {
-            for leak in leaks {
-                stage.holds(false, leak.invariant, leak.what);
-            }
-            break;
-        }
+    let whose = ("the origin after a second flood", 8 * 1024);
+    for leak in once_idle(|| stage.held_by_origin().judge(held, whose)) {
+        stage.holds(false, leak.invariant, leak.what);
     }
     stage.returned();
     stage.note(format!(

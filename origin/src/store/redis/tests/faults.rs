@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use stack::{Redis as RedisServer, RedisCluster, RedisOptions, RedisSentinel};
 
-use super::topologies::{connect, until_it_answers};
+use super::topologies::connect;
 use super::*;
 
 async fn fails(store: &AnyStore) -> String {
@@ -36,7 +36,7 @@ async fn who_is_silent_is_not_asked_by_everybody() {
     }
     assert!(refused_at_once >= 15, "{refused_at_once} of 20");
     server.signal("CONT");
-    until_it_answers(&store).await;
+    until_it_answers(async || store.ping().await).await;
     Party::begun(&store).await;
 }
 
@@ -61,14 +61,7 @@ async fn a_server_of_a_cluster_that_is_away_takes_no_other_with_it() {
         store.find_grant(&lost.grant_id, NOW).await.unwrap_err();
         assert!(store.find_grant(&spared.grant_id, NOW).await.unwrap().is_some());
     }
-    let began = Instant::now();
-    let found = loop {
-        match store.find_grant(&lost.grant_id, NOW).await {
-            Ok(found) => break found,
-            Err(error) => assert!(began.elapsed() < Duration::from_secs(20), "{error}"),
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
+    let found = until_it_answers(async || store.find_grant(&lost.grant_id, NOW).await).await;
     assert_eq!(found, Some(lost.grant()));
     assert_eq!(cluster.owner(&grant_key(&lost.grant_id)), heir);
     let rotated = contract::rotate(&store, &lost, 1, NOW).await;
@@ -103,11 +96,7 @@ async fn a_write_that_no_replica_has_is_never_acknowledged() {
     assert_eq!(refused, [true; 100]);
 
     replica.signal("CONT");
-    let began = Instant::now();
-    while let Err(error) = store.revoke_grant(&party.grant_id, NOW).await {
-        assert!(began.elapsed() < Duration::from_secs(20), "{error}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    until_it_answers(async || store.revoke_grant(&party.grant_id, NOW).await).await;
     // What was not acknowledged has happened all the same, and is repeated.
     let rotated = contract::rotate(&store, &other, 1, NOW).await;
     assert!(matches!(rotated, Rotated::Repeated { .. }), "{rotated:?}");
@@ -139,7 +128,7 @@ async fn a_server_that_evicts_rows_is_refused() {
     // It is not ready, but goes on.
     assert!(store.find_grant(&party.grant_id, NOW).await.unwrap().is_some());
     assert_eq!(set("noeviction"), "+OK\r\n");
-    until_it_answers(&store).await;
+    until_it_answers(async || store.ping().await).await;
 
     // One that is away when the store is opened is looked at later.
     server.kill();
@@ -197,6 +186,6 @@ async fn rights_that_are_taken_away_are_an_outage_that_tells_no_secret() {
         assert!(!SECRETS.iter().any(|secret| error.contains(secret)), "{error}");
     }
     user(&["resetpass", ">opensesame"]);
-    until_it_answers(&store).await;
+    until_it_answers(async || store.ping().await).await;
     assert_eq!(find().await.unwrap(), Some(party.grant()));
 }

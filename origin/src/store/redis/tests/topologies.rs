@@ -18,15 +18,6 @@ pub(super) async fn connect(url: &str) -> AnyStore {
     Arc::new(Redis::connect(&settings(url)).await.unwrap())
 }
 
-/// Asks until the store answers.
-pub(super) async fn until_it_answers(store: &AnyStore) {
-    let began = Instant::now();
-    while let Err(error) = store.ping().await {
-        assert!(began.elapsed() < Duration::from_secs(20), "{error}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
 /// Arguments of redis-server that let in nobody but the user of the documentation, with this
 /// password, and an administrator for the tests.
 fn with_users(options: RedisOptions, password: &str) -> RedisOptions {
@@ -67,7 +58,7 @@ async fn a_primary_that_sentinels_name_keeps_every_promise_before_and_after_a_fa
     let party = Party::begun(&store).await;
     let before = system.primary();
     system.fail_over();
-    until_it_answers(&store).await;
+    until_it_answers(async || store.ping().await).await;
     // What was written before is there, and is written on at the other server.
     let rotated = contract::rotate(&store, &party, 1, NOW).await;
     assert!(matches!(rotated, Rotated::Next { .. }), "{rotated:?}");
@@ -140,7 +131,7 @@ async fn a_primary_is_believed_while_more_than_half_of_the_sentinels_answer() {
         store.ping().await.unwrap_err();
     }
     sentinels[1].talk(true);
-    until_it_answers(&store).await;
+    until_it_answers(async || store.ping().await).await;
     let party = Party::begun(&store).await;
     assert_eq!(replaced.command(&["DBSIZE"]), ":0\r\n", "nobody writes to the one before");
 
@@ -157,7 +148,7 @@ async fn a_primary_is_believed_while_more_than_half_of_the_sentinels_answer() {
     assert!(began.elapsed() > Duration::from_secs(3), "a short silence is no outage");
 
     sentinels[2].talk(true);
-    until_it_answers(&store).await;
+    until_it_answers(async || store.ping().await).await;
     assert!(store.find_grant(&party.grant_id, NOW).await.unwrap().is_some());
 }
 
