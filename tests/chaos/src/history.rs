@@ -186,8 +186,10 @@ pub enum Mark {
     Began,
     /// What had failed is back.
     Returned,
-    /// The store is away for everybody, from here on until it has returned.
+    /// The store is away for everybody, from here on until it may be back.
     StoreLost,
+    /// The store may be back from here on, though nobody has seen it yet.
+    StoreMayBeBack,
     /// The store has forgotten what it knew, or some of it.
     Forgotten,
     /// Answers of the origin get lost before the edge has them: its 503 may hide a success.
@@ -265,7 +267,12 @@ impl History {
 
     /// Writes down that something happens now.
     pub fn mark(&self, mark: Mark) {
-        self.add(Line::Mark(self.now(), mark));
+        self.mark_at(self.now(), mark);
+    }
+
+    /// Writes down that something has happened at a moment.
+    pub fn mark_at(&self, at: Duration, mark: Mark) {
+        self.add(Line::Mark(at, mark));
     }
 
     /// Returns what was written so far.

@@ -147,6 +147,32 @@ impl Stage<'_> {
         self.history.mark(Mark::StoreLost);
     }
 
+    /// Says that the store may be back from here on, whenever the fault itself comes to know it.
+    pub fn store_may_be_back(&self) {
+        self.history.mark(Mark::StoreMayBeBack);
+    }
+
+    /// Waits for Redis, which has been started, and says that it is back. Others may have seen it
+    /// since it was asked last in vain.
+    ///
+    /// # Panics
+    /// When it does not come back within a minute.
+    pub fn redis_returns(&mut self) {
+        let mut away_at = self.history.now();
+        let redis = self.system.redis();
+        stack::wait_until("redis-server", Duration::from_mins(1), || {
+            assert!(redis.runs(), "redis-server has ended:\n{}", redis.log());
+            let asked_at = self.history.now();
+            let answers = redis.try_command(&["PING"]).is_some();
+            if !answers {
+                away_at = asked_at;
+            }
+            answers
+        });
+        self.history.mark_at(away_at, Mark::StoreMayBeBack);
+        self.returned();
+    }
+
     /// Says that the store forgets.
     pub fn forgets(&self) {
         self.history.mark(Mark::Forgotten);

@@ -3,7 +3,7 @@
 use super::{Record, UNREADY_IN, Violation};
 use crate::history::{Health, Mark};
 
-/// I8: readiness turns false soon after the store is lost, and stays so until it returns; liveness
+/// I8: readiness turns false soon after the store is lost, and stays so until it may be back; liveness
 /// stays true, so that nobody restarts what is not broken.
 #[must_use]
 pub fn i8(record: &Record) -> Vec<Violation> {
@@ -13,12 +13,14 @@ pub fn i8(record: &Record) -> Vec<Violation> {
     for (at, mark) in &record.marks {
         match mark {
             Mark::StoreLost => lost = Some(*at),
-            Mark::Returned => windows.extend(lost.take().map(|lost| (lost, *at))),
+            Mark::StoreMayBeBack | Mark::Returned => {
+                windows.extend(lost.take().map(|lost| (lost, *at)));
+            }
             _ => {}
         }
     }
-    for (lost, returned) in windows {
-        let within = |health: &&Health| health.at > lost && health.until < returned;
+    for (lost, may_be_back) in windows {
+        let within = |health: &&Health| health.at > lost && health.until < may_be_back;
         for health in record.health.iter().filter(within) {
             let mut violation = |what: &str| {
                 found.push(Violation::new("I8", health.at, what));

@@ -315,6 +315,15 @@ fn i8_a_readiness_that_lies_and_a_liveness_that_asks_for_a_restart_are_found() {
     breaks(with(health(9_100, true, true)), &[]);
     let silent = Line::Health(Health { at: at(1_500), until: at(4_500), ready: None, live: None });
     breaks(with(silent), &["I8"]);
+
+    // Who waits for the store need not be the first one that sees it.
+    let may_be_back = Line::Mark(at(5_000), Mark::StoreMayBeBack);
+    let seen_at = |ms| {
+        let [lost, returned] = lost().try_into().expect("there are two");
+        vec![lost, may_be_back.clone(), returned, health(ms, true, true)]
+    };
+    breaks(seen_at(5_100), &[]);
+    breaks(seen_at(4_100), &["I8"]);
 }
 
 #[test]

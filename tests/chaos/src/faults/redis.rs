@@ -27,8 +27,8 @@ fn killed(stage: &mut Stage<'_>) {
     stage.system.redis().kill();
     stage.loses_store();
     stage.lasts(0.4);
-    stage.system.redis().restart();
-    stage.returned();
+    stage.system.redis().begin_restart();
+    stage.redis_returns();
 }
 
 fn stopped(stage: &mut Stage<'_>) {
@@ -54,8 +54,8 @@ fn emptied(stage: &mut Stage<'_>) {
     stage.forgets();
     stage.system.redis().lose_data();
     stage.lasts(0.4);
-    stage.system.redis().restart();
-    stage.returned();
+    stage.system.redis().begin_restart();
+    stage.redis_returns();
 }
 
 fn full(stage: &mut Stage<'_>) {
@@ -155,11 +155,7 @@ fn loading(stage: &mut Stage<'_>) {
     stage.begins();
     stage.system.redis().begin_restart();
     stage.loses_store();
-    let redis = stage.system.redis();
-    stack::wait_until("Redis to have loaded", Duration::from_mins(1), || {
-        redis.try_command(&["PING"]).is_some()
-    });
-    stage.returned();
+    stage.redis_returns();
     stage.system.redis().set_options(usual);
     let (began, returned) = stage.last_window();
     let loaded_for = returned.saturating_sub(began);
@@ -174,8 +170,8 @@ fn torn(stage: &mut Stage<'_>) {
     let file = increments(stage);
     let whole = fs::read(&file).expect("the file can be read");
     fs::write(&file, whole.get(..whole.len() - 7).unwrap_or_default()).expect("it can be written");
-    stage.system.redis().restart();
-    stage.returned();
+    stage.system.redis().begin_restart();
+    stage.redis_returns();
     stage.settles();
 
     stage.begins();
@@ -193,8 +189,8 @@ fn torn(stage: &mut Stage<'_>) {
     let answers = stage.system.redis().try_command(&["PING"]).is_some();
     stage.holds(!answers, "I2", "Redis starts on a file that is torn in the middle");
     fs::write(&file, whole).expect("the file can be written");
-    stage.system.redis().restart();
-    stage.returned();
+    stage.system.redis().begin_restart();
+    stage.redis_returns();
 }
 
 fn closed(stage: &mut Stage<'_>) {
@@ -203,6 +199,7 @@ fn closed(stage: &mut Stage<'_>) {
     let _ = stage.system.redis().command(&["CLIENT", "KILL", "USER", "default"]);
     stage.loses_store();
     stage.lasts(1.0);
+    stage.store_may_be_back();
     tell(stage, &["ACL", "SETUSER", "default", "on"]);
     stage.returned();
 }
