@@ -39,15 +39,11 @@ impl Balancer {
             next: AtomicUsize::default(),
             ended: AtomicBool::default(),
         });
-        let asking = Arc::clone(&shared);
-        std::thread::spawn(move || {
-            while !asking.ended.load(Ordering::Relaxed) {
-                for (port, ready) in &asking.servers {
-                    ready.store(is_ready(*port), Ordering::Relaxed);
-                }
-                std::thread::sleep(ASKED_EVERY);
-            }
-        });
+        // Each by a thread of its own: one that is slow to answer delays no other's.
+        for at in 0..shared.servers.len() {
+            let asking = Arc::clone(&shared);
+            std::thread::spawn(move || asking.ask(at));
+        }
         let leading = Arc::clone(&shared);
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -84,6 +80,15 @@ impl Drop for Balancer {
 }
 
 impl Shared {
+    /// Asks one server again and again, until the balancer ends.
+    fn ask(&self, at: usize) {
+        let Some((port, ready)) = self.servers.get(at) else { return };
+        while !self.ended.load(Ordering::Relaxed) {
+            ready.store(is_ready(*port), Ordering::Relaxed);
+            std::thread::sleep(ASKED_EVERY);
+        }
+    }
+
     /// Joins a client with the next server that is ready; without one, the connection ends.
     fn lead(&self, client: TcpStream) {
         let first = self.next.fetch_add(1, Ordering::Relaxed);

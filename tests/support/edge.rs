@@ -5,11 +5,10 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::process::{Ending, Process, wait_until};
+use crate::process::{Ending, PATIENCE, Process, wait_until};
 use crate::{Clock, listens};
 
 /// What workerd's Cache API asks; without it every use of the Cache API throws.
@@ -167,7 +166,7 @@ impl Edge {
         let log = self.folder.path().join("workerd.log");
         let EdgeSettings { workerd, environment, .. } = &self.settings;
         let process = Process::start(workerd, &arguments, environment, &log, Ending::Kill);
-        wait_until("workerd", Duration::from_secs(15), || {
+        wait_until("workerd", PATIENCE, || {
             assert!(process.runs(), "workerd has ended:\n{}", process.log());
             listens(self.settings.port) && self.settings.twin_port.is_none_or(listens)
         });

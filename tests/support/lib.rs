@@ -28,10 +28,11 @@ pub use edge::{Edge, EdgeSettings, copy_folder};
 pub use form::{decode, encode, query};
 pub use origin::{Origin, OriginSettings};
 pub use postgres::{Frozen, Postgres, postgres_programs};
-pub use process::{Ending, Process, free_port, open_many_files, wait_until};
+pub use process::{Ending, PATIENCE, Process, free_port, open_many_files, send, wait_until};
 pub use redis::{Redis, RedisOptions};
 pub use redis_cluster::RedisCluster;
 pub use redis_sentinel::RedisSentinel;
+pub use rustix::process::Signal;
 pub use standing::Seen;
 pub use stopwatch::{Stopwatch, Watch};
 

@@ -5,12 +5,12 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::Duration;
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::Clock;
-use crate::process::{Ending, Process, free_port, wait_until};
+use crate::process::{Ending, PATIENCE, Process, free_port, wait_until};
 
 /// How an origin is started.
 #[derive(Clone, Debug)]
@@ -109,7 +109,7 @@ impl Origin {
         let OriginSettings { program, environment, port, admin_port, .. } = &self.settings;
         let process =
             Process::start(program, &[OsStr::new("serve")], environment, &self.log, Ending::Kill);
-        wait_until("the origin", Duration::from_secs(15), || {
+        wait_until("the origin", PATIENCE, || {
             assert!(process.runs(), "the origin has ended:\n{}", process.log());
             // The public door may be closed to whoever is not the edge, but it is there.
             let admin = get(*admin_port, "/healthz");
@@ -139,12 +139,12 @@ impl Origin {
         drop(self.process.take());
     }
 
-    /// Sends a signal by name.
+    /// Sends a signal.
     ///
     /// # Panics
     /// When it does not run.
-    pub fn signal(&self, name: &str) {
-        self.process.as_ref().expect("the origin runs").signal(name);
+    pub fn signal(&self, signal: Signal) {
+        self.process.as_ref().expect("the origin runs").signal(signal);
     }
 
     /// Waits until it has ended by itself.
@@ -284,7 +284,7 @@ impl Origin {
 /// Sends one `GET` and returns the whole answer.
 pub(crate) fn get(port: u16, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::artifacts::root;
-use crate::process::{Ending, Process, free_port, wait_until};
+use crate::process::{Ending, PATIENCE, Process, free_port, wait_until};
 
 /// The password of its only user.
 const PASSWORD: &str = "a-database-password-of-the-tests";
@@ -92,7 +92,7 @@ impl Postgres {
             if !process.runs() {
                 process = start();
             }
-            assert!(began.elapsed() < Duration::from_secs(20), "no start:\n{}", process.log());
+            assert!(began.elapsed() < PATIENCE, "no start:\n{}", process.log());
             std::thread::sleep(Duration::from_millis(20));
         }
         self.process = Some(process);
@@ -110,7 +110,7 @@ impl Postgres {
             let parts = parts(process.pid());
             drop(process);
             signal("KILL", &parts);
-            wait_until("the parts of PostgreSQL to end", Duration::from_secs(10), || {
+            wait_until("the parts of PostgreSQL to end", PATIENCE, || {
                 parts.iter().all(|pid| !Path::new("/proc").join(pid).exists())
             });
         }

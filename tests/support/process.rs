@@ -97,7 +97,7 @@ impl Process {
             .expect("sh can be started");
         let read = || fs::read_to_string(&pid_file).ok()?.trim().parse().ok();
         let mut pid = None;
-        wait_until("a process id", Duration::from_secs(10), || {
+        wait_until("a process id", PATIENCE, || {
             pid = read();
             pid.is_some()
         });
@@ -110,22 +110,12 @@ impl Process {
         self.pid
     }
 
-    /// Sends a signal by name, one of `TERM`, `INT`, `STOP`, `CONT`, `KILL`.
+    /// Sends a signal.
     ///
     /// # Panics
-    /// When it is another one, or the program is gone already.
-    pub fn signal(&self, name: &str) {
-        let signal = match name {
-            "TERM" => Signal::TERM,
-            "INT" => Signal::INT,
-            "STOP" => Signal::STOP,
-            "CONT" => Signal::CONT,
-            "KILL" => Signal::KILL,
-            other => panic!("no signal {other}"),
-        };
-        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
-        let sent = kill_process(pid.expect("it is a process"), signal);
-        assert!(sent.is_ok(), "process {} is gone", self.pid);
+    /// When the program is gone already.
+    pub fn signal(&self, signal: Signal) {
+        send(self.pid, signal);
     }
 
     /// Tells whether the program runs.
@@ -145,9 +135,9 @@ impl Process {
     /// Waits until the program has ended.
     ///
     /// # Panics
-    /// When it has not after 15 seconds.
+    /// When it has not in time.
     pub fn wait_end(&self) {
-        wait_until("a process to end", Duration::from_secs(15), || !self.runs());
+        wait_until("a process to end", PATIENCE, || !self.runs());
     }
 
     /// Returns what the program has printed so far.
@@ -206,6 +196,19 @@ pub fn open_many_files() {
     let all = Rlimit { current: limit.maximum, ..limit };
     setrlimit(Resource::Nofile, all).expect("a process may use what it is given");
 }
+
+/// Sends a signal to a process.
+///
+/// # Panics
+/// When there is none.
+pub fn send(pid: u32, signal: Signal) {
+    let process = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let sent = kill_process(process.expect("it is a process"), signal);
+    assert!(sent.is_ok(), "process {pid} is gone");
+}
+
+/// How long a busy machine may take for what is no promise of anybody: to start a program, say.
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Waits until `holds`.
 ///

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::process::{free_port, wait_until};
+use crate::process::{PATIENCE, free_port, wait_until};
 use crate::redis::{redis_cli, try_redis_cli};
 use crate::{Redis, RedisOptions};
 
@@ -15,29 +15,31 @@ pub struct RedisCluster {
 }
 
 impl RedisCluster {
-    /// Starts six servers and makes them a cluster.
+    /// Starts six servers and makes them a cluster, which takes none for dead that is slow.
     ///
     /// # Panics
     /// When they do not become one.
     #[must_use]
     pub fn start() -> Self {
-        Self::start_with(&RedisOptions::default())
+        Self::start_failing_over_after(Duration::from_secs(3))
     }
 
-    /// Starts one whose servers have these options.
+    /// Starts one in which a server is taken for dead that is silent for so long.
     ///
     /// # Panics
     /// When they do not become a cluster.
     #[must_use]
-    pub fn start_with(options: &RedisOptions) -> Self {
+    pub fn start_failing_over_after(silence: Duration) -> Self {
+        let silence = silence.as_millis().to_string();
         let node = |_| {
             let bus = free_port().to_string();
-            let options = options.clone().at(free_port()).with(&["--cluster-enabled", "yes"]);
+            let options = RedisOptions::default().at(free_port());
+            let options = options.with(&["--cluster-enabled", "yes"]);
             Redis::start_with(options.with(&[
                 "--cluster-port",
                 &bus,
                 "--cluster-node-timeout",
-                "1000",
+                &silence,
                 "--cluster-replica-validity-factor",
                 "0",
                 "--repl-diskless-sync-delay",
@@ -60,7 +62,7 @@ impl RedisCluster {
     /// # Panics
     /// When it does not happen.
     pub fn wait_whole(&self) {
-        wait_until("a whole cluster", Duration::from_secs(40), || {
+        wait_until("a whole cluster", PATIENCE, || {
             let running: Vec<&Redis> = self.nodes.iter().filter(|node| node.runs()).collect();
             let primaries: Vec<_> = running.iter().filter(|node| is_primary(node)).collect();
             let linked = |node: &&&Redis| {
@@ -108,7 +110,7 @@ impl RedisCluster {
         };
         let mut owner = None;
         // While servers hear one from another who has it now, nobody may.
-        wait_until("somebody to have a slot", Duration::from_secs(10), || {
+        wait_until("somebody to have a slot", PATIENCE, || {
             owner = self.nodes.iter().position(|node| node.runs() && has(node));
             owner.is_some()
         });
@@ -121,7 +123,7 @@ impl RedisCluster {
     /// When that fails.
     pub fn move_slots(&self, from: usize, to: usize, count: u32) {
         // Servers hear of the last move one from another.
-        wait_until("the servers to agree", Duration::from_secs(20), || {
+        wait_until("the servers to agree", PATIENCE, || {
             try_redis_cli(&["--cluster", "check", &address(&self.nodes[from])]).is_ok()
         });
         redis_cli(&[

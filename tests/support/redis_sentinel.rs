@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::process::{Ending, Process, free_port, wait_until};
+use crate::process::{Ending, PATIENCE, Process, free_port, wait_until};
 use crate::redis::{converse, redis_server};
 use crate::{Redis, RedisOptions};
 
@@ -32,30 +32,36 @@ struct Sentinel {
 }
 
 impl RedisSentinel {
-    /// Starts a primary, a replica and three sentinels, and waits until they know each other.
+    /// Starts a primary, a replica and three sentinels, which take none for dead that is slow, and
+    /// waits until they know each other.
     ///
     /// # Panics
     /// When they do not.
     #[must_use]
     pub fn start() -> Self {
-        Self::start_with(1, &RedisOptions::default())
+        Self::start_failing_over_after(Duration::from_secs(3), 1)
     }
 
-    /// Starts one with so many replicas, and servers with these options.
+    /// Starts one with so many replicas, in which a server is taken for dead that is silent for so
+    /// long.
     ///
     /// # Panics
     /// When they do not find each other.
     #[must_use]
-    pub fn start_with(replicas: usize, options: &RedisOptions) -> Self {
-        let options =
-            options.clone().with(&["--repl-diskless-sync-delay", "0", "--repl-timeout", "5"]);
+    pub fn start_failing_over_after(silence: Duration, replicas: usize) -> Self {
+        let options = RedisOptions::default().with(&[
+            "--repl-diskless-sync-delay",
+            "0",
+            "--repl-timeout",
+            "5",
+        ]);
         let primary = Redis::start_with(options.clone().at(free_port()));
         let port = primary.port();
         let follows = ["--replicaof", &format!("127.0.0.1 {port}")];
         let options = options.with(&follows);
         let replicas = (0..replicas).map(|_| Redis::start_with(options.clone().at(free_port())));
         let nodes = [primary].into_iter().chain(replicas).collect();
-        let sentinels = (0..3).map(|_| Sentinel::start(port)).collect();
+        let sentinels = (0..3).map(|_| Sentinel::start(port, silence)).collect();
         let system = Self { nodes, sentinels, user: String::new() };
         system.wait_whole();
         system
@@ -66,7 +72,7 @@ impl RedisSentinel {
     /// # Panics
     /// When it does not happen.
     pub fn wait_whole(&self) {
-        wait_until("a whole set of servers", Duration::from_secs(30), || {
+        wait_until("a whole set of servers", PATIENCE, || {
             let role = |node: &Redis, role: &str| {
                 let info = node.try_command(&["INFO", "replication"]).unwrap_or_default();
                 info.contains(role)
@@ -98,16 +104,21 @@ impl RedisSentinel {
         format!("redis+sentinel://{}{}/{SERVICE}", self.user, addresses.join(","))
     }
 
-    /// Returns the place in [`Self::nodes`] of the server that the sentinels name.
+    /// Returns the place in [`Self::nodes`] of the server that most of the sentinels name.
     ///
     /// # Panics
     /// When they name none.
     #[must_use]
     pub fn primary(&self) -> usize {
-        let named = self.sentinels[0].command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE]);
-        let named = named.unwrap_or_default();
-        let port = named.lines().nth(4).and_then(|port| port.parse::<u16>().ok());
-        self.nodes.iter().position(|node| Some(node.port()) == port).expect("a primary is named")
+        self.named_by_most().expect("a primary is named")
+    }
+
+    fn named_by_most(&self) -> Option<usize> {
+        let named: Vec<u16> = self.sentinels.iter().filter_map(Sentinel::names).collect();
+        self.nodes.iter().position(|node| {
+            let votes = named.iter().filter(|port| **port == node.port()).count();
+            2 * votes > self.sentinels.len()
+        })
     }
 
     /// Makes a replica the primary, as an operator would; returns when the sentinels name it.
@@ -116,19 +127,39 @@ impl RedisSentinel {
     /// When that fails.
     pub fn fail_over(&self) {
         let before = self.primary();
-        wait_until("a failover to begin", Duration::from_secs(20), || {
+        wait_until("a failover to begin", PATIENCE, || {
             let answer = self.sentinels[0].command(&["SENTINEL", "FAILOVER", SERVICE]);
             answer.is_some_and(|answer| answer.starts_with("+OK"))
         });
         self.wait_other_primary(before);
     }
 
-    /// Waits until the sentinels name another primary than that at this place.
+    /// Waits until most of the sentinels name another primary than that at this place.
     ///
     /// # Panics
     /// When they do not.
     pub fn wait_other_primary(&self, before: usize) {
-        wait_until("another primary", Duration::from_secs(30), || self.primary() != before);
+        wait_until("another primary", PATIENCE, || {
+            self.named_by_most().is_some_and(|primary| primary != before)
+        });
+    }
+
+    /// Waits until the replicas have all that the primary has written so far.
+    ///
+    /// # Panics
+    /// When they do not get it.
+    pub fn wait_replicated(&self) {
+        let offset = |node: &Redis, field: &str| {
+            node.info("replication", field).parse::<u64>().expect("an offset is a number")
+        };
+        let primary = &self.nodes[self.primary()];
+        let written = offset(primary, "master_repl_offset");
+        let replicas = self.nodes.iter().filter(|node| node.port() != primary.port());
+        for replica in replicas {
+            wait_until("a replica to have it all", PATIENCE, || {
+                offset(replica, "slave_repl_offset") >= written
+            });
+        }
     }
 
     /// Cuts the link between the primary and its replicas: they come back to it no more, because
@@ -144,7 +175,7 @@ impl RedisSentinel {
             assert_eq!(set, "+OK\r\n");
             let _ = replica.command(&["CLIENT", "KILL", "TYPE", "master"]);
         }
-        wait_until("the link to be cut", Duration::from_secs(10), || {
+        wait_until("the link to be cut", PATIENCE, || {
             self.nodes[primary].info("replication", "connected_slaves") == "0"
         });
     }
@@ -158,32 +189,41 @@ impl RedisSentinel {
 }
 
 impl Sentinel {
-    fn start(primary: u16) -> Self {
+    fn start(primary: u16, silence: Duration) -> Self {
         let folder = TempDir::new().expect("a folder can be made");
         let port = free_port();
         let file = folder.path().join("sentinel.conf");
         let config = format!(
             "port {port}\nbind 127.0.0.1\ndir {folder}\n\
              sentinel monitor {SERVICE} 127.0.0.1 {primary} 2\n\
-             sentinel down-after-milliseconds {SERVICE} 1000\n\
+             sentinel down-after-milliseconds {SERVICE} {silence}\n\
              sentinel failover-timeout {SERVICE} 3000\n",
-            folder = folder.path().display()
+            folder = folder.path().display(),
+            silence = silence.as_millis()
         );
         fs::write(&file, config).expect("the configuration can be written");
         let arguments = [file.as_os_str(), OsStr::new("--sentinel")];
         let log = folder.path().join("sentinel.log");
         let process = Process::start(&redis_server(), &arguments, &[], &log, Ending::Kill);
         let sentinel = Self { process, port, _folder: folder };
-        wait_until("a sentinel", Duration::from_secs(10), || {
+        wait_until("a sentinel", PATIENCE, || {
             assert!(sentinel.process.runs(), "a sentinel has ended:\n{}", sentinel.process.log());
             sentinel.command(&["PING"]).is_some()
         });
         sentinel
     }
 
+    /// Returns the port of the primary that it names, as the origin asks for it: during a failover
+    /// `GET-MASTER-ADDR-BY-NAME` names the replica already that is to be one.
+    fn names(&self) -> Option<u16> {
+        let told = self.command(&["SENTINEL", "MASTER", SERVICE])?;
+        // Names of fields, their values, and the length of each before it.
+        told.lines().skip_while(|line| *line != "port").nth(2)?.parse().ok()
+    }
+
     fn command(&self, words: &[&str]) -> Option<String> {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
         converse(&stream, || stream.shutdown(Shutdown::Write), None, words)
     }
 }

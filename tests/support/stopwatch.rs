@@ -19,8 +19,12 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Begins to watch, and says since when, and for how long, the machine stood still.
-    pub fn begin(mut says: impl FnMut(Instant, Duration) + Send + 'static) -> Self {
+    /// Begins to watch, and says since when, and for how long, the machine stood still, if it did for
+    /// `at_least` so long.
+    pub fn begin(
+        at_least: Duration,
+        mut says: impl FnMut(Instant, Duration) + Send + 'static,
+    ) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
         let ends = Arc::clone(&is_over);
         thread::spawn(move || {
@@ -28,7 +32,7 @@ impl Watch {
                 let napped_at = Instant::now();
                 thread::sleep(NAP);
                 let late = napped_at.elapsed().saturating_sub(NAP);
-                if late >= STALL {
+                if late >= at_least {
                     says(napped_at, late);
                 }
             }
@@ -58,7 +62,7 @@ impl Stopwatch {
     pub fn start() -> Self {
         let lost = Arc::<AtomicU64>::default();
         let of_watch = Arc::clone(&lost);
-        let watch = Watch::begin(move |_, late| {
+        let watch = Watch::begin(STALL, move |_, late| {
             let micros = u64::try_from(late.as_micros()).unwrap_or(u64::MAX);
             of_watch.fetch_add(micros, Ordering::Relaxed);
         });
@@ -68,9 +72,9 @@ impl Stopwatch {
     /// Returns the time since the start.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
+        let whole = self.began.elapsed();
         // The watch says it when its nap is over.
         thread::sleep(2 * NAP);
-        let lost = Duration::from_micros(self.lost.load(Ordering::Relaxed));
-        self.began.elapsed().saturating_sub(lost + 2 * NAP)
+        whole.saturating_sub(Duration::from_micros(self.lost.load(Ordering::Relaxed)))
     }
 }

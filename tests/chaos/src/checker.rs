@@ -34,6 +34,15 @@ pub const GRACE: Duration = Duration::from_secs(10);
 /// How long an answer may take: the edge's deadline, and what a loaded machine adds.
 pub const ANSWERED_IN: Duration = Duration::from_secs(8);
 
+/// For how long the machine must stand still before failures are its own.
+pub const STALL: Duration = Duration::from_millis(150);
+
+/// For how long after that the system may still believe that its parts are away: it has to ask them again.
+pub const AFTERMATH: Duration = Duration::from_secs(1);
+
+/// For how long a password is worked on before it is answered that there is no room.
+pub const PASSWORD_IN: Duration = Duration::from_secs(1);
+
 /// How soon readiness tells that the store is away, and what a loaded machine adds.
 pub const UNREADY_IN: Duration = Duration::from_secs(2);
 
@@ -113,15 +122,27 @@ impl Record {
         record
     }
 
-    /// Tells whether an event failed while the whole machine stood still for longer than the system
-    /// waits for its parts. That is nobody's fault, where nothing must fail.
+    /// Tells whether an event failed for want of a machine, which is nobody's fault where nothing must
+    /// fail: while the whole machine stood still, or soon after, for so long that the system may have
+    /// taken its parts for lost; or because a password, which the load has checked two at a time, did
+    /// not get the processor that it takes.
     #[must_use]
-    pub fn stood_still(&self, event: &Event) -> bool {
-        let is_excused = |(at, mark): &(Duration, Mark)| match mark {
-            Mark::StoodStill(since) => event.began <= *at && event.ended >= *since,
-            _ => false,
+    pub fn lacked_a_machine(&self, event: &Event) -> bool {
+        let from = event.began.saturating_sub(AFTERMATH);
+        let is_slow = event.ended.saturating_sub(event.began) >= PASSWORD_IN;
+        event.failure().is_some()
+            && (self.stood_still_for(from, event.ended) >= STALL
+                || (matches!(event.act, Act::LogIn(_)) && is_slow))
+    }
+
+    /// Returns for how long the whole machine stood still between two moments.
+    #[must_use]
+    pub fn stood_still_for(&self, from: Duration, to: Duration) -> Duration {
+        let within = |(at, mark): &(Duration, Mark)| match mark {
+            Mark::StoodStill(since) => to.min(*at).saturating_sub(from.max(*since)),
+            _ => Duration::ZERO,
         };
-        event.failure().is_some() && self.marks.iter().any(is_excused)
+        self.marks.iter().map(within).sum()
     }
 
     /// Follows tokens from code to code exchange to refresh.
@@ -156,7 +177,7 @@ impl Record {
                 Act::Refresh(token) => {
                     let first = presented.get(&**token);
                     let is_late =
-                        first.is_some_and(|first| event.began.saturating_sub(*first) > GRACE);
+                        first.is_some_and(|first| event.ended.saturating_sub(*first) > GRACE);
                     (token, is_late || event.by == By::Copy, true)
                 }
                 Act::LogIn(fields) | Act::Consent(fields) => {

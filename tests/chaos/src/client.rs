@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use stack::Seen;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::checker::REVOKED_AT_UPSTREAM_IN;
 use crate::history::{Act, Answer, By, Event, History, Line, Told};
@@ -61,8 +61,14 @@ pub struct Client {
     /// Access tokens that are revoked, and since when: an API is asked about them later.
     revoked: VecDeque<(Instant, String)>,
     pause: Duration,
+    /// Whether it waits for its turn to have a password checked.
+    in_turn: bool,
     ending: watch::Receiver<bool>,
 }
+
+/// How many passwords the load has checked at a time: each takes a core for a while, and the server
+/// rightly refuses more than it can do in time. What happens then is F22.
+static PASSWORDS: Semaphore = Semaphore::const_new(2);
 
 impl Client {
     /// A client that pauses for `pause` on average between two things that it does.
@@ -85,8 +91,15 @@ impl Client {
             tokens: None,
             revoked: VecDeque::new(),
             pause,
+            in_turn: true,
             ending,
         }
+    }
+
+    /// Has its password checked whenever it likes, however many others do.
+    #[must_use]
+    pub fn in_a_flood(self) -> Self {
+        Self { in_turn: false, ..self }
     }
 
     /// Goes on until the load ends.
@@ -218,6 +231,9 @@ impl Client {
     /// Begins a grant that nobody goes on with, at the browser that it is signed in at: its first
     /// refresh is returned, or, of one that is not `redeemed`, the exchange of its code.
     pub async fn spare(&mut self, redeemed: bool) -> Option<Act> {
+        if self.cookies.is_empty() {
+            return None;
+        }
         let event = self.ask_until_known(Act::Authorize).await?;
         let Some(Told::Code(code)) = event.told().cloned() else { return None };
         if !redeemed {
@@ -247,7 +263,19 @@ impl Client {
                 Some(Told::Code(code)) => return self.redeem(code).await,
                 _ => break,
             };
-            let event = self.ask(act.clone()).await;
+            let event = match &act {
+                Act::LogIn(_) if self.in_turn => {
+                    let mut ending = self.ending.clone();
+                    let turn = tokio::select! {
+                        turn = PASSWORDS.acquire() => turn,
+                        _ = ending.wait_for(|ending| *ending) => break,
+                    };
+                    let event = self.ask(act.clone()).await;
+                    drop(turn);
+                    event
+                }
+                _ => self.ask(act.clone()).await,
+            };
             told = if matches!(event.told(), Some(Told::Unavailable)) {
                 // The sign-in is over: the client has been told, and begins anew.
                 break;

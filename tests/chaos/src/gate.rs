@@ -63,6 +63,8 @@ struct Shared {
     rules: Mutex<Vec<Rule>>,
     copies: Mutex<Vec<Copied>>,
     matched: AtomicU64,
+    /// Copies that have no answer yet.
+    pending: AtomicU64,
     client: reqwest::Client,
 }
 
@@ -91,6 +93,7 @@ impl Gate {
             rules: Mutex::default(),
             copies: Mutex::default(),
             matched: AtomicU64::new(0),
+            pending: AtomicU64::new(0),
             client,
         });
         let accepting = tokio::spawn(accept(listener, shared.clone()));
@@ -102,9 +105,15 @@ impl Gate {
         *lock(&self.shared.rules) = rules;
     }
 
-    /// Takes the copies that were sent meanwhile.
+    /// Takes the copies that were sent meanwhile, once all of them have been answered.
+    ///
+    /// # Panics
+    /// When that takes too long.
     #[must_use]
     pub fn copies(&self) -> Vec<Copied> {
+        stack::wait_until("copies to be answered", stack::PATIENCE, || {
+            self.shared.pending.load(Ordering::SeqCst) == 0
+        });
         std::mem::take(&mut lock(&self.shared.copies))
     }
 }
@@ -187,7 +196,11 @@ impl Shared {
         let body = std::str::from_utf8(&arrived.body).unwrap_or_default();
         let rule = rules.iter().find(|it| it.path == path && body.contains(it.contains))?;
         let number = self.matched.fetch_add(1, Ordering::Relaxed);
-        number.is_multiple_of(rule.one_in).then(|| rule.trick.clone())
+        let trick = number.is_multiple_of(rule.one_in).then(|| rule.trick.clone());
+        if matches!(trick, Some(Trick::Twice | Trick::AgainAfter(_))) {
+            self.pending.fetch_add(1, Ordering::SeqCst);
+        }
+        trick
     }
 
     async fn hand_on(&self, arrived: &Arrived) -> Result<Response<Full<Bytes>>, io::Error> {
@@ -223,5 +236,6 @@ impl Shared {
         let path = arrived.target.split('?').next().unwrap_or_default().to_owned();
         let form = String::from_utf8_lossy(&arrived.body).into_owned();
         lock(&self.copies).push(Copied { path, form, answer, began, ended: Instant::now() });
+        self.pending.fetch_sub(1, Ordering::SeqCst);
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::checker::{self, Record, Recovery, Violation};
 use crate::client::Client;
 use crate::faults::Fault;
-use crate::history::{Act, Event, Health, History, Line, Mark, Told};
+use crate::history::{Act, By, Event, Health, History, Line, Mark, Told};
 use crate::probe;
 use crate::resources::{HELD_FOR, Resources, more_of_origin, more_of_workerd};
 use crate::system::{System, USERS};
@@ -23,6 +23,10 @@ const CHECKED_EVERY: Duration = Duration::from_millis(100);
 
 /// How long the recovery may take at most before it is given up.
 const GIVEN_UP_IN: Duration = Duration::from_secs(25);
+
+/// How late a thread must run for it to be written down: on a machine that is merely busy it is a few
+/// milliseconds late.
+const NOTICED: Duration = Duration::from_millis(20);
 
 /// How long connections may stay that nobody uses.
 const IDLE_FOR: Duration = Duration::from_secs(20);
@@ -160,7 +164,7 @@ impl Stage<'_> {
     pub fn redis_returns(&mut self) {
         let mut away_at = self.history.now();
         let redis = self.system.redis();
-        stack::wait_until("redis-server", Duration::from_mins(1), || {
+        stack::wait_until("redis-server", stack::PATIENCE, || {
             assert!(redis.runs(), "redis-server has ended:\n{}", redis.log());
             let asked_at = self.history.now();
             let answers = redis.try_command(&["PING"]).is_some();
@@ -241,16 +245,30 @@ impl Stage<'_> {
         self.count(|_, event| event.began >= from && event.began < to && counts(&event.act))
     }
 
-    /// Counts the requests that were begun and failed between two moments, while the machine ran.
+    /// Counts the requests that were begun and failed between two moments, whyever.
     #[must_use]
-    pub fn failures(&self, from: Duration, to: Duration, counts: impl Fn(&Act) -> bool) -> u64 {
+    pub fn failures(&self, from: Duration, to: Duration) -> u64 {
+        self.count(|_, event| is_failure_within(event, from, to))
+    }
+
+    /// Counts those of them that failed while the machine ran.
+    #[must_use]
+    pub fn failures_of(&self, from: Duration, to: Duration, counts: impl Fn(&Act) -> bool) -> u64 {
         self.count(|record, event| {
-            let is_within = event.began >= from && event.ended < to;
-            is_within
-                && event.failure().is_some()
-                && !record.stood_still(event)
+            is_failure_within(event, from, to)
+                && !record.lacked_a_machine(event)
                 && counts(&event.act)
         })
+    }
+
+    /// Counts those whose first request since a moment was not answered, or only that it failed.
+    pub fn hit(&self, since: Duration, whose: impl Iterator<Item = By>) -> usize {
+        let record = self.record();
+        let is_hit = |by: &By| {
+            let first = record.events.iter().find(|it| it.by == *by && it.began >= since);
+            first.is_some_and(|event| event.failure().is_some())
+        };
+        whose.filter(is_hit).count()
     }
 
     fn count(&self, counts: impl Fn(&Record, &Event) -> bool) -> u64 {
@@ -286,12 +304,19 @@ impl Stage<'_> {
         redeemed.take(at_most).collect()
     }
 
-    /// Returns for which user something was asked before.
+    /// Returns for which user something was asked that a client asks: waits until it has its answer.
+    ///
+    /// # Panics
+    /// When no client did.
     #[must_use]
     pub fn user_of(&self, act: &Act) -> u32 {
-        let record = self.record();
-        let asked = record.events.iter().find(|event| event.act == *act);
-        asked.map_or(u32::MAX, |event| event.user)
+        let mut user = None;
+        stack::wait_until("a client's answer", stack::PATIENCE, || {
+            let record = self.record();
+            user = record.events.iter().find(|event| event.act == *act).map(|event| event.user);
+            user.is_some()
+        });
+        user.unwrap_or_default()
     }
 
     fn record(&self) -> Record {
@@ -329,6 +354,10 @@ impl Stage<'_> {
     }
 }
 
+fn is_failure_within(event: &Event, from: Duration, to: Duration) -> bool {
+    event.began >= from && event.ended < to && event.failure().is_some()
+}
+
 /// Runs one fault.
 ///
 /// # Panics
@@ -341,7 +370,7 @@ pub fn run(fault: &Fault, profile: Profile) -> Outcome {
     let mut system = System::start(&runtime, fault.plan);
     let history = Arc::new(History::begin(&file).expect("a history can be begun"));
     let of_watch = Arc::clone(&history);
-    let _watch = Watch::begin(move |since, _| {
+    let _watch = Watch::begin(NOTICED, move |since, _| {
         of_watch.mark(Mark::StoodStill(of_watch.time_of(since)));
     });
     let (end, ending) = watch::channel(false);
@@ -405,7 +434,7 @@ pub fn run(fault: &Fault, profile: Profile) -> Outcome {
     violations.extend(leaks);
     if fault.fails_nobody {
         violations.extend(record.events.iter().filter_map(|event| {
-            let failure = event.failure().filter(|_| !record.stood_still(event))?;
+            let failure = event.failure().filter(|_| !record.lacked_a_machine(event))?;
             let what = format!("{} failed ({failure}), and nothing may", event.act.kind());
             Some(Violation::new("I6", event.ended, what))
         }));
@@ -446,7 +475,6 @@ fn begin(
             client
         }
     };
-    // A password takes a core for a while: the pool's queue is not what is tried here.
     runtime.block_on(at_a_time(4, (0..profile.clients).map(begin)))
 }
 
@@ -523,7 +551,7 @@ fn judge_recovery(recovery: &Recovery, profile: Profile) -> Vec<Violation> {
 
 /// Asks the origin's admin listener whether it is ready and alive.
 async fn check_health(history: Arc<History>, url: String, mut ending: watch::Receiver<bool>) {
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(3)).build();
+    let client = reqwest::Client::builder().no_proxy().timeout(GIVEN_UP_IN).build();
     let Ok(client) = client else { return };
     let ask = |path: &'static str| {
         let asked = client.get(format!("{url}{path}")).send();

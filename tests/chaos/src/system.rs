@@ -158,6 +158,7 @@ pub fn redis_options(port: u16) -> RedisOptions {
     RedisOptions::default()
         .at(port)
         .with(&["--user", "administrator", "on", &format!(">{password}"), "~*", "&*", "+@all"])
+        .with(&["--repl-diskless-sync-delay", "0"])
         .administered_by("administrator", password)
 }
 
@@ -170,7 +171,7 @@ pub fn follower(primary: u16) -> Redis {
     let replica = Redis::start_with(redis_options(free_port()));
     let follows = replica.command(&["REPLICAOF", "127.0.0.1", &primary.to_string()]);
     assert_eq!(follows, "+OK\r\n");
-    stack::wait_until("the replica to follow", Duration::from_secs(20), || {
+    stack::wait_until("the replica to follow", stack::PATIENCE, || {
         replica.info("replication", "master_link_status") == "up"
     });
     replica
@@ -221,7 +222,10 @@ impl System {
                     let url = format!("redis://127.0.0.1:{store_port}");
                     settings.set("CADENCE_REDIS_URL", &url);
                 }
-                settings.set("CADENCE_DRAIN_SECONDS", "1");
+                // Where one takes the other's place, it goes on for longer than the edge keeps a
+                // connection that nobody uses, which is 5 s.
+                let drains_for = if plan.origins > 1 { "6" } else { "1" };
+                settings.set("CADENCE_DRAIN_SECONDS", drains_for);
                 if plan.replica == Replica::WaitedFor {
                     settings.set("CADENCE_REDIS_WAIT", "1");
                 }

@@ -33,7 +33,7 @@ pub fn recovery(record: &Record, bound: Duration) -> Recovery {
     for ((_, returned), next) in windows.iter().zip(nexts) {
         let after: Vec<&Event> = between(record, *returned, next).collect();
         let failed = |event: &&&Event| {
-            event.failure().is_some() && event.ended < next && !record.stood_still(event)
+            event.failure().is_some() && event.ended < next && !record.lacked_a_machine(event)
         };
         if let Some(last) = after.iter().filter(failed).map(|event| event.ended).max() {
             measured.time = measured.time.max(last.saturating_sub(*returned));
@@ -49,7 +49,7 @@ pub fn recovery(record: &Record, bound: Duration) -> Recovery {
 }
 
 /// Judges failures that no fault explains: those before the first one began, and all of them where
-/// there is none; except those of a machine that stood still.
+/// there is none; except those for want of a machine.
 #[must_use]
 pub fn failures_outside(record: &Record) -> Vec<Violation> {
     let baseline = record.time_of(Mark::Baseline).unwrap_or_default();
@@ -57,7 +57,7 @@ pub fn failures_outside(record: &Record) -> Vec<Violation> {
     let first = record.windows().first().map_or(end, |(began, _)| *began);
     between(record, baseline, first)
         .filter(|event| event.ended < first && event.failure().is_some())
-        .filter(|event| !record.stood_still(event))
+        .filter(|event| !record.lacked_a_machine(event))
         .map(|event| {
             let what = format!("{} failed without a fault: {:?}", event.act.kind(), event.answer);
             Violation::new("I6", event.ended, what)

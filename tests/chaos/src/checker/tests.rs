@@ -292,11 +292,33 @@ fn i6_a_late_recovery_and_a_failure_without_a_fault_are_found() {
     assert_eq!(failures_outside(&record), []);
     let early = [lines, vec![failed(500)]].concat();
     assert_eq!(failures_outside(&Record::of(early.clone())).len(), 1);
-    // Unless the machine stood still then: not before, nor after.
-    for (since, until, count) in [(400, 490, 1), (505, 800, 0), (100, 505, 0), (520, 800, 1)] {
-        let still = mark(until, Mark::StoodStill(at(since)));
-        let record = Record::of([early.clone(), vec![still]].concat());
-        assert_eq!(failures_outside(&record).len(), count, "{since} {until}");
+    // Unless the machine stood still then, or shortly before: not for a moment, nor after.
+    let still = |since, until| mark(until, Mark::StoodStill(at(since)));
+    for (stalls, count) in [
+        (vec![still(100, 505)], 0),
+        (vec![still(100, 300)], 0),
+        (vec![still(100, 150), still(200, 260), still(400, 450)], 0),
+        (vec![still(400, 490)], 1),
+        (vec![still(510, 800)], 1),
+    ] {
+        let record = Record::of([early.clone(), stalls.clone()].concat());
+        assert_eq!(failures_outside(&record).len(), count, "{stalls:?}");
+    }
+}
+
+#[test]
+fn i6_a_password_that_lacked_a_processor_is_no_failure_of_the_server() {
+    let fields = || Fields { tx: "t".into(), csrf: "c".into() };
+    for (act, took, count) in [
+        (Act::LogIn(fields()), 1_000, 0),
+        (Act::LogIn(fields()), 900, 1),
+        (Act::Consent(fields()), 1_000, 1),
+    ] {
+        let (began, ended) = (at(200), at(200 + took));
+        let answer = came(503, Told::Error("temporarily_unavailable".into()));
+        let refused = Event { by: By::Client(1), user: 1, began, ended, act, answer };
+        let lines = [Line::Mark(at(100), Mark::Baseline), Line::Event(refused.clone())];
+        assert_eq!(failures_outside(&Record::of(lines.into())).len(), count, "{refused:?}");
     }
 }
 

@@ -66,7 +66,8 @@ pub fn i4(record: &Record) -> Vec<Violation> {
             let what = format!("{}: {what}", event.act.kind());
             found.push(Violation::new("I4", event.ended, what));
         };
-        let took = event.ended.saturating_sub(event.began);
+        let stood_still = record.stood_still_for(event.began, event.ended);
+        let took = event.ended.saturating_sub(event.began + stood_still);
         // What follows redirects is several requests.
         let is_one = !matches!(event.act, Act::Begin | Act::LogIn(_) | Act::Consent(_));
         if is_one && took > ANSWERED_IN {

@@ -1,5 +1,7 @@
 //! Clocks step, one at a time, both ways.
 
+use std::time::Duration;
+
 use stack::Clock;
 
 use super::{Fault, Plan};
@@ -31,57 +33,67 @@ const HARMLESS: i64 = 10;
 
 fn origin(stage: &mut Stage<'_>) {
     for seconds in [120, -120, 20, -20, 8, -8] {
-        let failed = step(stage, |clocks| &clocks.origin, seconds, |_, _| ());
-        edge_is_believed(stage, seconds, failed);
+        let wrong = step(stage, |clocks| &clocks.origin, seconds, |_, _| ());
+        edge_is_believed(stage, seconds, wrong);
     }
 }
 
 fn edge(stage: &mut Stage<'_>) {
     for seconds in [60, -60, 20, -20, 8, -8] {
-        let failed = step(stage, |clocks| &clocks.edge, seconds, |_, _| ());
-        edge_is_believed(stage, seconds, failed);
+        let wrong = step(stage, |clocks| &clocks.edge, seconds, |_, _| ());
+        edge_is_believed(stage, seconds, wrong);
     }
 }
 
 /// Whatever Redis takes for the time, all that it is told is how long a row lives.
 fn redis(stage: &mut Stage<'_>) {
     for seconds in [120, -120, 20, -20, 8, -8] {
-        let failed = step(stage, |clocks| &clocks.redis, seconds, redis_is_wrong);
+        let (from, until) = step(stage, |clocks| &clocks.redis, seconds, redis_is_wrong);
+        let failed = stage.failures_of(from, until, |_| true);
         stage.holds(failed == 0, "I6", format!("{failed} requests failed by Redis's clock"));
     }
 }
 
 /// Clocks of edge and origin that are further than 30 s apart are an outage, which shows that they
 /// are indeed; those that are a little apart harm nobody.
-fn edge_is_believed(stage: &mut Stage<'_>, seconds: i64, failed: u64) {
-    let holds = match seconds.abs() {
-        0..=HARMLESS => failed == 0,
-        apart => apart < 30 || failed > 0,
+fn edge_is_believed(stage: &mut Stage<'_>, seconds: i64, (from, until): (Duration, Duration)) {
+    let (failed, holds) = match seconds.abs() {
+        0..=HARMLESS => {
+            let failed = stage.failures_of(from, until, |_| true);
+            (failed, failed == 0)
+        }
+        apart => {
+            let failed = stage.failures(from, until);
+            (failed, apart < 30 || failed > 0)
+        }
     };
     stage.holds(holds, "I6", format!("{failed} requests failed with clocks {seconds} s apart"));
 }
 
-/// Lets a clock be wrong for a while, and looks whether it is; returns how many requests failed meanwhile.
+/// Lets a clock be wrong for a while, and looks whether it is; returns from when
+/// until when it surely was.
 fn step(
     stage: &mut Stage<'_>,
     whose: fn(&Clocks) -> &Clock,
     seconds: i64,
     looks: fn(&mut Stage<'_>, i64),
-) -> u64 {
+) -> (Duration, Duration) {
     stage.begins();
     if seconds.abs() > HARMLESS {
         stage.doubts_clocks();
     }
     whose(stage.system.clocks()).set(seconds);
     looks(stage, seconds);
+    // What was under way when the clock stepped is another matter.
+    let from = stage.history.now();
     stage.lasts(0.08);
     replay_codes(stage);
     stage.lasts(0.08);
+    let until = stage.history.now();
     whose(stage.system.clocks()).set(0);
     stage.returned();
     stage.settles();
-    let (began, returned) = stage.last_window();
-    stage.failures(began, returned, |_| true)
+    (from, until)
 }
 
 /// Redis says itself that its clock is wrong.

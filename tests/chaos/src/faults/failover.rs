@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use stack::Redis;
+
 use super::{Fault, Plan};
+use crate::history::Mark;
 use crate::proxy::Weather;
 use crate::run::Stage;
 use crate::system::{Replica, follower, local};
@@ -20,8 +23,19 @@ pub(super) const FAULTS: &[Fault] = &[
 ];
 
 fn cut_off(stage: &mut Stage<'_>) {
-    stage.forgets();
+    // What was answered before has arrived.
+    let before = stage.history.now();
+    let written = offset(stage.system.redis(), "master_repl_offset");
+    let (replica, _) = stage.system.replica.as_ref().expect("the plan has a replica");
+    stack::wait_until("the replica to have what was written", stack::PATIENCE, || {
+        offset(replica, "slave_repl_offset") >= written
+    });
+    stage.history.mark_at(before, Mark::Forgotten);
     promoted(stage);
+}
+
+fn offset(redis: &Redis, field: &str) -> u64 {
+    redis.info("replication", field).parse().expect("it is a number")
 }
 
 fn promoted(stage: &mut Stage<'_>) {

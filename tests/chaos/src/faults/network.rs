@@ -34,9 +34,9 @@ fn late(stage: &mut Stage<'_>) {
         stage.lasts(0.33);
         stage.system.store_line().clear();
         stage.returned();
-        let (began, returned) = stage.last_window();
+        let (began, _) = stage.last_window();
         let reached = reached(stage) - before;
-        let asked = stage.asked(began, returned, |act| {
+        let asked = stage.asked(began, stage.history.now(), |act| {
             matches!(
                 act,
                 Act::Redeem(_)
@@ -47,7 +47,7 @@ fn late(stage: &mut Stage<'_>) {
                     | Act::RevokeAccess(_)
             )
         });
-        // Those that were under way at either end are counted on one side only.
+        // Those that were under way when it began are counted on one side only.
         let bound = asked + asked / 5 + u64::from(stage.profile.clients);
         let what = format!("{asked} requests became {reached} at the origin");
         stage.holds(reached <= bound, "I6", what);

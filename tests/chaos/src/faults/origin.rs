@@ -8,7 +8,7 @@ use super::{Fault, Plan};
 use crate::client::{ASKS_AGAIN_IN, Client, ask};
 use crate::history::{Act, By};
 use crate::run::{Stage, at_a_time};
-use crate::system::USERS;
+use crate::system::{Hop, USERS};
 use crate::wire::Door;
 
 pub(super) const FAULTS: &[Fault] = &[
@@ -29,8 +29,6 @@ pub(super) const FAULTS: &[Fault] = &[
 const FIRST_SPARE: u32 = 10_000;
 /// How often such a client asks at most.
 const TRIES: u32 = 40;
-/// How long the origin is waited for that answers none of them.
-const WAITS: Duration = Duration::from_secs(2);
 
 /// Kills the origin amid refreshes and code exchanges, each of a grant of its own, whose clients ask
 /// again until they know.
@@ -40,7 +38,10 @@ fn killed(stage: &mut Stage<'_>) {
     let door = Door::new(&stage.system.issuer);
     stage.begins();
     stage.loses_answers();
-    let answered = Arc::new(AtomicU32::new(0));
+    // Once some of them are answered, the others are on their way: whose answer is the last of those
+    // kills the origin, for nobody else knows it as soon.
+    let burst_at = stage.history.now();
+    let (answered, origin) = (Arc::new(AtomicU32::new(0)), stage.system.origin().pid());
     let numbered = (FIRST_SPARE..).zip(acts);
     let burst: Vec<_> = numbered
         .map(|(number, (user, act))| {
@@ -49,7 +50,9 @@ fn killed(stage: &mut Stage<'_>) {
             stage.runtime.spawn(async move {
                 for _ in 0..TRIES {
                     let event = ask(&door, &history, by, user, act.clone()).await;
-                    answered.fetch_add(1, Ordering::Relaxed);
+                    if answered.fetch_add(1, Ordering::Relaxed) + 1 == many / 20 {
+                        stack::send(origin, stack::Signal::KILL);
+                    }
                     if event.failure().is_none() {
                         return;
                     }
@@ -58,27 +61,28 @@ fn killed(stage: &mut Stage<'_>) {
             })
         })
         .collect();
-    let sent = stage.history.now();
-    // Some of them are answered, so the others are on their way.
-    while answered.load(Ordering::Relaxed) < many / 20 && stage.history.now() < sent + WAITS {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    stage.system.origin().signal("KILL");
-    let under_way = many.saturating_sub(answered.load(Ordering::Relaxed));
+    stack::wait_until("some to be answered", stack::PATIENCE, || {
+        answered.load(Ordering::Relaxed) >= many / 20
+    });
     stage.system.origin().kill();
     let began = Instant::now();
     stage.system.origin().restart();
     let took = began.elapsed();
     stage.returned();
-    stage.note(format!("{under_way} under way, ready again in {:.2} s", took.as_secs_f64()));
     let bound = Duration::from_secs(if stage.profile.judges_times { 1 } else { 10 });
     stage.holds(took <= bound, "I6", format!("ready only after {took:?}"));
-    stage.holds(under_way >= many / 2, "I1", format!("only {under_way} were under way"));
     stage.runtime.block_on(async {
         for task in burst {
             let _ = task.await;
         }
     });
+    let hit = stage.hit(burst_at, (FIRST_SPARE..FIRST_SPARE + many).map(By::Client));
+    stage.note(format!(
+        "{hit} of {many} under way without an answer, ready again in {:.2} s",
+        took.as_secs_f64()
+    ));
+    let least = many as usize / if stage.profile.judges_times { 2 } else { 10 };
+    stage.holds(hit >= least, "I1", format!("only {hit} were under way"));
 }
 
 /// Begins grants that nobody goes on with. Returns whose they are, and what is next to be done with
@@ -111,12 +115,17 @@ fn replaced(stage: &mut Stage<'_>) {
         for index in 0..2 {
             let origin = stage.system.origins.get_mut(index).expect("there are two origins");
             let began = Instant::now();
-            origin.signal("TERM");
+            origin.signal(stack::Signal::TERM);
             origin.wait_end();
             longest = longest.max(began.elapsed());
             origin.restart();
-            // The balancer sees it before the other one goes.
-            std::thread::sleep(Duration::from_millis(300));
+            let port = origin.port();
+            let Hop::Balancer(balancer) = &stage.system.middle else {
+                panic!("several origins have a balancer");
+            };
+            stack::wait_until("the balancer to see it", stack::PATIENCE, || {
+                balancer.ready().contains(&port)
+            });
         }
         if stage.profile.is_long() && round + 1 < rounds {
             stage.lasts(0.05);
@@ -130,8 +139,8 @@ fn stopped(stage: &mut Stage<'_>) {
     let lasts = Duration::from_secs(if stage.profile.is_long() { 10 } else { 3 });
     stage.begins();
     stage.loses_answers();
-    stage.system.origin().signal("STOP");
+    stage.system.origin().signal(stack::Signal::STOP);
     std::thread::sleep(lasts);
     stage.returned();
-    stage.system.origin().signal("CONT");
+    stage.system.origin().signal(stack::Signal::CONT);
 }

@@ -70,9 +70,8 @@ fn again(stage: &mut Stage<'_>) {
         gate(stage, true).play(late);
         stage.lasts(0.25);
         gate(stage, true).play(Vec::new());
-        std::thread::sleep(pause + Duration::from_millis(300));
-        stage.returned();
         let copies = gate(stage, true).copies();
+        stage.returned();
         stage.holds(!copies.is_empty(), "I3", "nothing came again");
         let refused = copies.iter().filter(|it| it.answer.as_ref().is_some_and(|it| it.0 == 400));
         stage.note(format!(
