@@ -39,7 +39,8 @@ pub struct Config {
     pub secret: Option<Secret>,
     /// `cors_origins`: browser origins that may call the API, beside those of the clients.
     pub cors_origins: Vec<WebOrigin>,
-    /// `drain_seconds`: how long a process that was asked to end goes on taking connections.
+    /// `drain_seconds`: how long a process that was asked to end goes on taking connections. By default
+    /// longer than workerd keeps a connection that nobody uses: a request may come on it until then.
     pub drain_seconds: u64,
     /// `log`: what is logged, as a `tracing` filter.
     pub log: String,
@@ -336,7 +337,7 @@ impl Settings {
             self.check_database_url(&url.0)?;
         }
         let drain_takes = "takes a number of seconds, at most 300";
-        let drain_seconds = self.parsed("drain_seconds", "5", drain_takes)?;
+        let drain_seconds = self.parsed("drain_seconds", "6", drain_takes)?;
         if drain_seconds > DRAIN_SECONDS {
             return Err(self.bad("drain_seconds", drain_takes));
         }
