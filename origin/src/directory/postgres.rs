@@ -16,7 +16,7 @@ use sqlx::postgres::{
     PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow, PgSslMode, Postgres as Database,
 };
 use sqlx::query::Query;
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 
 use shared::client::ClientId;
 use shared::scope::Scope;
@@ -34,13 +34,6 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres/directory");
 /// Connections of one origin at most: what it asks is little, and remembered for two seconds.
 const CONNECTIONS: u32 = 10;
 
-/// How long an operation waits for a connection, a new one included.
-const CONNECTION_IN: Duration = Duration::from_secs(1);
-
-/// How long an operation takes at most, the wait for its connection included; less than the deadline
-/// of a request.
-const OPERATION_IN: Duration = Duration::from_millis(1_500);
-
 /// How long the first connection may take, at the start of the process.
 const FIRST_CONNECTION_IN: Duration = Duration::from_secs(10);
 
@@ -48,21 +41,31 @@ const FIRST_CONNECTION_IN: Duration = Duration::from_secs(10);
 /// again meanwhile.
 const TRIED_AFTER: Duration = Duration::from_secs(1);
 
-/// What holds for every connection. The server gives up what nobody waits for any more, and locks of
-/// an origin that has gone in the middle of something.
-const SESSION: &str = "SET statement_timeout = '1500ms'; \
-                       SET idle_in_transaction_session_timeout = '5s'; \
-                       SET default_transaction_isolation = 'read committed'";
-
 const CLIENT: &str = "SELECT client_id, registration, secret_digest, former_secret_digest, \
                       former_secret_until, disabled_at FROM clients WHERE client_id = $1";
 const USER: &str = "SELECT user_id, username, email, name, password_hash, valid_from, disabled_at \
                     FROM users WHERE user_id = $1";
 
+/// How long the directory waits.
+#[derive(Clone, Copy, Debug)]
+struct Deadlines {
+    /// For a connection, a new one included.
+    connection: Duration,
+    /// For an operation, the wait for its connection included; less than the deadline of a request.
+    operation: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self { connection: Duration::from_secs(1), operation: Duration::from_millis(1_500) }
+    }
+}
+
 /// The directory in a PostgreSQL database.
 #[derive(Clone, Debug)]
 pub struct Postgres {
     pool: PgPool,
+    operation_in: Duration,
 }
 
 impl Postgres {
@@ -72,6 +75,11 @@ impl Postgres {
     /// # Errors
     /// When it cannot be reached, or brought to the newest schema.
     pub async fn open(url: &str) -> Result<Self, DirectoryError> {
+        Self::open_within(url, Deadlines::default()).await
+    }
+
+    async fn open_within(url: &str, deadlines: Deadlines) -> Result<Self, DirectoryError> {
+        let operation_in = deadlines.operation;
         let options = options(url)?;
         let first = connect(options.clone()).await?;
         if schema(&first).await?.is_old() {
@@ -80,7 +88,7 @@ impl Postgres {
         first.close().await;
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS)
-            .acquire_timeout(CONNECTION_IN)
+            .acquire_timeout(deadlines.connection)
             .test_before_acquire(false)
             .before_acquire(|connection, rest| {
                 Box::pin(async move {
@@ -90,9 +98,9 @@ impl Postgres {
                     Ok(true)
                 })
             })
-            .after_connect(|connection, _| Box::pin(begin_session(connection)))
+            .after_connect(move |connection, _| Box::pin(begin_session(connection, operation_in)))
             .connect_lazy_with(options);
-        Ok(Self { pool })
+        Ok(Self { pool, operation_in })
     }
 
     /// Looks at the schema of the database at `url`; changes nothing.
@@ -110,8 +118,16 @@ impl Postgres {
         Ok(Link(Some(self.pool.acquire().await?)))
     }
 
+    async fn within<T>(
+        &self,
+        operation: impl Future<Output = Result<T, DirectoryError>> + Send,
+    ) -> Result<T, DirectoryError> {
+        let done = tokio::time::timeout(self.operation_in, operation).await;
+        done.unwrap_or_else(|_| Err(failed("PostgreSQL has not answered in time")))
+    }
+
     async fn find(&self, query: Asked<'_>) -> Result<Option<PgRow>, DirectoryError> {
-        within(async {
+        self.within(async {
             let mut link = self.link().await?;
             let row = query.fetch_optional(link.connection()).await?;
             link.done();
@@ -121,7 +137,7 @@ impl Postgres {
     }
 
     async fn list(&self, query: Asked<'_>) -> Result<Vec<PgRow>, DirectoryError> {
-        within(async {
+        self.within(async {
             let mut link = self.link().await?;
             let rows = query.fetch_all(link.connection()).await?;
             link.done();
@@ -131,7 +147,7 @@ impl Postgres {
     }
 
     async fn execute(&self, query: Asked<'_>) -> Result<(), DirectoryError> {
-        within(async {
+        self.within(async {
             let mut link = self.link().await?;
             query.execute(link.connection()).await?;
             link.done();
@@ -164,13 +180,6 @@ impl Drop for Link {
     }
 }
 
-async fn within<T>(
-    operation: impl Future<Output = Result<T, DirectoryError>> + Send,
-) -> Result<T, DirectoryError> {
-    let done = tokio::time::timeout(OPERATION_IN, operation).await;
-    done.unwrap_or_else(|_| Err(failed("PostgreSQL has not answered in time")))
-}
-
 /// Reads a URL. What leads over a network is encrypted, and the server's certificate checked, unless
 /// the URL says otherwise.
 fn options(url: &str) -> Result<PgConnectOptions, DirectoryError> {
@@ -195,8 +204,20 @@ async fn connect(options: PgConnectOptions) -> Result<PgPool, DirectoryError> {
     Ok(pool)
 }
 
-async fn begin_session(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    connection.execute(SESSION).await?;
+/// Says what holds for every connection.
+async fn begin_session(
+    connection: &mut PgConnection,
+    operation_in: Duration,
+) -> Result<(), sqlx::Error> {
+    // The server gives up what nobody waits for any more, and locks of an origin that has gone in the
+    // middle of something.
+    let session = format!(
+        "SET statement_timeout = '{}ms'; \
+         SET idle_in_transaction_session_timeout = '5s'; \
+         SET default_transaction_isolation = 'read committed'",
+        operation_in.as_millis()
+    );
+    connection.execute(AssertSqlSafe(session)).await?;
     refuse_standby(connection).await
 }
 
@@ -236,7 +257,7 @@ impl Directory for Postgres {
         found: Option<&ClientRecord>,
         record: &ClientRecord,
     ) -> Result<bool, DirectoryError> {
-        within(async {
+        self.within(async {
             let mut link = self.link().await?;
             let mut transaction = link.connection().begin().await?;
             // Nobody else inserts, changes or deletes a row of the table until this has ended.
@@ -303,7 +324,7 @@ impl Directory for Postgres {
         found: Option<&UserRecord>,
         record: &UserRecord,
     ) -> Result<bool, DirectoryError> {
-        within(async {
+        self.within(async {
             let mut link = self.link().await?;
             let mut transaction = link.connection().begin().await?;
             transaction.execute("LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE").await?;
@@ -349,7 +370,7 @@ impl Directory for Postgres {
         scope: &Scope,
         now: UnixTime,
     ) -> Result<(), DirectoryError> {
-        within(async {
+        self.within(async {
             let mut link = self.link().await?;
             let mut transaction = link.connection().begin().await?;
             // Makes the row or locks the one that is there: what it returns stays true until the end.
@@ -395,7 +416,7 @@ impl Directory for Postgres {
         expire: &[(String, UnixTime)],
         remove: &[String],
     ) -> Result<bool, DirectoryError> {
-        within(async {
+        self.within(async {
             let mut link = self.link().await?;
             let mut transaction = link.connection().begin().await?;
             transaction.execute("LOCK TABLE keys IN SHARE ROW EXCLUSIVE MODE").await?;

@@ -305,13 +305,20 @@ mod tests {
             #[tokio::test(flavor = "multi_thread")]
             async fn $promise() {
                 let folder = tempfile::tempdir().unwrap();
-                let directory = Sqlite::open(&folder.path().join("directory.db")).await.unwrap();
-                let directory: AnyDirectory = Arc::new(directory);
+                let directory: AnyDirectory =
+                    Arc::new(patient(&folder.path().join("directory.db")).await);
                 contract::$promise(&directory).await;
             }
         )*};
     }
     for_each_promise!(promises);
+
+    /// Opens a directory whose races are about who wins, and not about how long the last one waits for
+    /// its turn.
+    async fn patient(path: &Path) -> Sqlite {
+        let turn_timeout = Duration::from_secs(10);
+        Sqlite { file: SqliteFile::open_within(path, &MIGRATIONS, turn_timeout).await.unwrap() }
+    }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn several_open_and_write_one_new_file_at_once() {

@@ -106,19 +106,27 @@ impl AsyncWrite for Socket {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpListener;
+    use tokio::net::TcpSocket;
 
     use super::*;
 
+    /// The system may give up to twice as much to each end.
+    const BUFFER: u32 = 64 << 10;
+
+    /// More than all buffers between the two hold.
+    const MUCH: usize = 4 << 20;
+
     async fn pair() -> (Socket, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (near, far) = (TcpSocket::new_v4().unwrap(), TcpSocket::new_v4().unwrap());
+        // Left alone, the system makes them larger while they are used.
+        near.set_send_buffer_size(BUFFER).unwrap();
+        far.set_recv_buffer_size(BUFFER).unwrap();
+        near.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = near.listen(1).unwrap();
+        let peer = far.connect(listener.local_addr().unwrap()).await.unwrap();
         let socket = Socket::new(listener.accept().await.unwrap().0);
         (Socket { taken_in: Duration::from_millis(300), ..socket }, peer)
     }
-
-    /// More than all buffers between the two hold.
-    const MUCH: usize = 32 << 20;
 
     #[tokio::test]
     async fn a_peer_that_reads_nothing_is_given_up() {

@@ -4,6 +4,7 @@ mod address;
 mod bff;
 mod breaker;
 mod cluster;
+mod deadlines;
 mod grants;
 mod kept;
 mod keys;
@@ -40,6 +41,7 @@ use super::{
 use crate::config::RedisSettings;
 
 use self::address::Address;
+use self::deadlines::Deadlines;
 use self::grants::read_grant;
 use self::keys::{
     STATUS_LIST_KEYS, STATUS_LISTS_KEY, access_key, access_keys, attempts_key, bff_owner_key,
@@ -52,10 +54,6 @@ use self::script::{
 };
 use self::servers::{Servers, key_of};
 use self::statuses::set_statuses;
-
-/// How long one intent may take, connecting included. Whoever asked gets a 503 then, well before
-/// the origin's own deadline.
-pub const COMMAND_DEADLINE: Duration = Duration::from_millis(500);
 
 /// How often the servers' settings are looked at, and whether Sentinel still names the same one.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
@@ -82,8 +80,15 @@ impl Redis {
     /// out whenever memory is full, and a token whose row is gone cannot be revoked everywhere.
     /// The error does not repeat the URL, as it may hold a password.
     pub async fn connect(settings: &RedisSettings) -> Result<Self, StoreError> {
+        Self::connect_within(settings, Deadlines::default()).await
+    }
+
+    async fn connect_within(
+        settings: &RedisSettings,
+        deadlines: Deadlines,
+    ) -> Result<Self, StoreError> {
         let address = Address::parse(settings).map_err(failed)?;
-        let redis = Self { servers: Servers::new(address, settings.wait) };
+        let redis = Self { servers: Servers::new(address, settings.wait, deadlines) };
         match redis.ping().await {
             Ok(()) => {
                 redis.servers.check().await;

@@ -51,6 +51,15 @@ impl SqliteFile {
     ///
     /// Does NOT change the mode of what is there.
     pub(crate) async fn open(path: &Path, migrations: &Migrator) -> Result<Self, OpenError> {
+        Self::open_within(path, migrations, TURN_TIMEOUT).await
+    }
+
+    /// Opens it for requests that wait so long for their turn.
+    pub(crate) async fn open_within(
+        path: &Path,
+        migrations: &Migrator,
+        turn_timeout: Duration,
+    ) -> Result<Self, OpenError> {
         create(path)?;
         // With a write-ahead log, NORMAL keeps every commit through a crash of the process and
         // the database whole through a loss of power.
@@ -63,7 +72,7 @@ impl SqliteFile {
         let pool = |connections| {
             SqlitePoolOptions::new()
                 .max_connections(connections)
-                .acquire_timeout(TURN_TIMEOUT)
+                .acquire_timeout(turn_timeout)
                 .idle_timeout(None)
                 .max_lifetime(None)
                 .test_before_acquire(false)

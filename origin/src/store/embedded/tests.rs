@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -9,11 +10,13 @@ use super::*;
 use crate::store::ROW_LEEWAY;
 use crate::store::contract::{self, AnyStore, NOW, Party, for_each_promise};
 
-/// A store of its own, and the directory that it lies in.
+/// A store of its own, and the directory that it lies in. A race is about who wins, and not about
+/// how long the last one waits for its turn.
 async fn fresh() -> (AnyStore, TempDir) {
     let directory = tempfile::tempdir().unwrap();
-    let store = Embedded::open(&directory.path().join("data/store.db")).await.unwrap();
-    (Arc::new(store), directory)
+    let path = directory.path().join("data/store.db");
+    let file = SqliteFile::open_within(&path, &MIGRATIONS, Duration::from_secs(10)).await.unwrap();
+    (Arc::new(Embedded { file }), directory)
 }
 
 macro_rules! promises {

@@ -9,8 +9,8 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use redis::{ConnectionInfo, ErrorKind, RedisError, ServerErrorKind, Value};
 use tokio::time::{Instant as Deadline, sleep, timeout_at};
 
-use super::COMMAND_DEADLINE;
 use super::address::{Certificates, another};
+use super::deadlines::Deadlines;
 use super::link::{Link, Request, Target, is_of_the_connection, late};
 
 /// How long nobody asks again who has which slot.
@@ -27,6 +27,7 @@ pub(super) struct Cluster {
     seeds: Vec<ConnectionInfo>,
     certificates: Certificates,
     replicas: u32,
+    deadlines: Deadlines,
     /// Who has which slots, as last heard.
     slots: ArcSwap<Vec<Slots>>,
     links: Mutex<HashMap<String, Arc<Link>>>,
@@ -47,11 +48,13 @@ impl Cluster {
         seeds: Vec<ConnectionInfo>,
         certificates: Certificates,
         replicas: u32,
+        deadlines: Deadlines,
     ) -> Self {
         Self {
             seeds,
             certificates,
             replicas,
+            deadlines,
             slots: ArcSwap::default(),
             links: Mutex::default(),
             looking: tokio::sync::Mutex::new(None),
@@ -65,8 +68,8 @@ impl Cluster {
         self: &Arc<Self>,
         slot: u16,
         request: Request<'_>,
-        deadline: Deadline,
     ) -> Result<Value, RedisError> {
+        let deadline = Deadline::now() + self.deadlines.command;
         let mut request = request;
         let mut link = timeout_at(deadline, self.owner(slot)).await.map_err(|_| late())??;
         let mut redirections = 0;
@@ -161,7 +164,7 @@ impl Cluster {
                 links.push(link);
             }
         }
-        let deadline = Deadline::now() + COMMAND_DEADLINE;
+        let deadline = Deadline::now() + self.deadlines.command;
         let mut asked: FuturesUnordered<_> =
             links.iter().map(|link| self.told_by(link, deadline)).collect();
         let mut failure = None;
@@ -222,7 +225,8 @@ impl Cluster {
     fn link_to(&self, info: ConnectionInfo) -> Arc<Link> {
         let mut links = self.lock();
         let make = |info| {
-            Arc::new(Link::new(Target::Fixed(info), self.certificates.clone(), self.replicas))
+            let certificates = self.certificates.clone();
+            Arc::new(Link::new(Target::Fixed(info), certificates, self.replicas, self.deadlines))
         };
         links.entry(info.addr().to_string()).or_insert_with(|| make(info)).clone()
     }

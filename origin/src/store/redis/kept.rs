@@ -4,19 +4,13 @@
 //! writes have one of their own, and share the waiting: all that have come while one batch waits
 //! make the next one, with one `WAIT` behind them.
 
-use std::time::Duration;
-
 use redis::aio::{ConnectionLike as _, MultiplexedConnection};
 use redis::{Cmd, ErrorKind, RedisError, Value};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::COMMAND_DEADLINE;
+use super::deadlines::Deadlines;
 use super::link::late;
-
-/// How long a write waits for its replicas: a write that has to wait for the batch before it
-/// still has its own time within [`COMMAND_DEADLINE`].
-pub(super) const REPLICA_DEADLINE: Duration = Duration::from_millis(200);
 
 /// Writes in one batch at most.
 const BATCH: usize = 256;
@@ -31,9 +25,13 @@ struct Write {
 
 impl Writer {
     /// Makes one that waits for `replicas`.
-    pub(super) fn new(connection: MultiplexedConnection, replicas: u32) -> Self {
+    pub(super) fn new(
+        connection: MultiplexedConnection,
+        replicas: u32,
+        deadlines: Deadlines,
+    ) -> Self {
         let (writes, queue) = mpsc::channel(4 * BATCH);
-        tokio::spawn(run(connection, queue, replicas));
+        tokio::spawn(run(connection, queue, replicas, deadlines));
         Self(writes)
     }
 
@@ -56,6 +54,7 @@ async fn run(
     mut connection: MultiplexedConnection,
     mut queue: mpsc::Receiver<Write>,
     replicas: u32,
+    deadlines: Deadlines,
 ) {
     let mut batch = Vec::new();
     while queue.recv_many(&mut batch, BATCH).await > 0 {
@@ -64,7 +63,7 @@ async fn run(
         if batch.is_empty() {
             continue;
         }
-        match timeout(COMMAND_DEADLINE, send(&mut connection, &batch, replicas)).await {
+        match timeout(deadlines.command, send(&mut connection, &batch, replicas, deadlines)).await {
             Ok(Ok(answers)) => {
                 for (write, answer) in batch.drain(..).zip(answers) {
                     let _ = write.answer.send(answer);
@@ -87,12 +86,13 @@ async fn send(
     connection: &mut MultiplexedConnection,
     batch: &[Write],
     replicas: u32,
+    deadlines: Deadlines,
 ) -> Result<Vec<Result<Value, RedisError>>, RedisError> {
     let mut pipeline = redis::pipe();
     for command in batch.iter().flat_map(|write| &write.commands) {
         pipeline.add_command(command.clone());
     }
-    pipeline.cmd("WAIT").arg(replicas).arg(REPLICA_DEADLINE.as_millis().to_string());
+    pipeline.cmd("WAIT").arg(replicas).arg(deadlines.replicas.as_millis().to_string());
     let mut answers = connection.req_packed_commands(&pipeline, 0, pipeline.len()).await?;
     let waited = answers.pop().unwrap_or(Value::Nil).extract_error();
     let is_kept = waited.and_then(|have| Ok(redis::from_redis_value::<u32>(have)? >= replicas));

@@ -17,15 +17,10 @@ use tokio::time::{timeout, timeout_at};
 
 use super::address::Certificates;
 use super::breaker::{Breaker, Turned};
+use super::deadlines::Deadlines;
 use super::kept::Writer;
 use super::sentinel::Sentinels;
 use super::server_settings::{self, ServerSettings};
-
-/// How long one attempt to connect may take: less than [`COMMAND_DEADLINE`], so that the request
-/// that connects learns of the failure and the others need not try.
-///
-/// [`COMMAND_DEADLINE`]: super::COMMAND_DEADLINE
-const CONNECT_DEADLINE: Duration = Duration::from_millis(400);
 
 /// How long a connection to a primary is kept while no more than half of the sentinels name one: it
 /// may lead to one that was replaced, where nobody hears of it. A few rounds of asking them.
@@ -72,6 +67,7 @@ pub(super) struct Link {
     certificates: Certificates,
     /// How many replicas must have a write before it is answered.
     replicas: u32,
+    deadlines: Deadlines,
     live: ArcSwapOption<Lines>,
     /// Held by whoever connects; when connecting failed last.
     dialing: Mutex<Option<Instant>>,
@@ -91,7 +87,12 @@ struct Lines {
 }
 
 impl Link {
-    pub(super) fn new(target: Target, certificates: Certificates, replicas: u32) -> Self {
+    pub(super) fn new(
+        target: Target,
+        certificates: Certificates,
+        replicas: u32,
+        deadlines: Deadlines,
+    ) -> Self {
         let name = match &target {
             Target::Fixed(info) | Target::Sentinel(info) => info.addr().to_string(),
             Target::Primary(sentinels) => sentinels.service().to_owned(),
@@ -102,6 +103,7 @@ impl Link {
             target,
             certificates,
             replicas,
+            deadlines,
             live: ArcSwapOption::empty(),
             dialing: Mutex::new(None),
             breaker: Breaker::default(),
@@ -112,6 +114,11 @@ impl Link {
     /// Its address, or the name of the service.
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// When a command that is sent now has to be answered.
+    pub(super) fn deadline(&self) -> tokio::time::Instant {
+        tokio::time::Instant::now() + self.deadlines.command
     }
 
     /// Tells whether there is a connection.
@@ -194,13 +201,10 @@ impl Link {
     ///
     /// # Errors
     /// When the server does not tell.
-    pub(super) async fn check_eviction(
-        &self,
-        deadline: tokio::time::Instant,
-    ) -> Result<(), RedisError> {
+    pub(super) async fn check_eviction(&self) -> Result<(), RedisError> {
         let mut command = redis::cmd("INFO");
         command.arg("memory");
-        let info = self.ask(Request::at_once(&command), deadline).await?;
+        let info = self.ask(Request::at_once(&command), self.deadline()).await?;
         let found = server_settings::evicts(&redis::from_redis_value::<String>(info)?);
         let known = self.eviction.swap(found.map(Arc::new));
         match (known, self.eviction()) {
@@ -256,7 +260,7 @@ impl Link {
         if failed_at.is_some_and(|at| at > since) {
             return Err(RedisError::from((ErrorKind::Io, "Redis was away a moment ago")));
         }
-        let dialed = match timeout(CONNECT_DEADLINE, self.dial()).await {
+        let dialed = match timeout(self.deadlines.connect, self.dial()).await {
             Ok(dialed) => dialed,
             Err(_) => Err(late()),
         };
@@ -294,7 +298,7 @@ impl Link {
         }
         let kept = match self.replicas {
             0 => None,
-            replicas => Some(Writer::new(connect().await?, replicas)),
+            replicas => Some(Writer::new(connect().await?, replicas, self.deadlines)),
         };
         if !matches!(self.target, Target::Sentinel(_)) {
             tokio::spawn(warn_of_settings(self.name.clone(), plain.clone(), self.replicas));

@@ -9,16 +9,15 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use redis::{ConnectionInfo, ErrorKind, RedisError};
 
 use super::address::{Certificates, another};
+use super::deadlines::Deadlines;
 use super::link::{Link, Request, Target};
-
-/// How long a sentinel is waited for.
-const SENTINEL_DEADLINE: Duration = Duration::from_millis(200);
 
 /// The sentinels of one primary.
 pub(super) struct Sentinels {
     links: Vec<Link>,
     service: String,
     primary: ConnectionInfo,
+    deadlines: Deadlines,
     /// When they were last believed.
     believed_at: ArcSwapOption<Instant>,
 }
@@ -36,10 +35,11 @@ impl Sentinels {
         service: String,
         primary: ConnectionInfo,
         certificates: &Certificates,
+        deadlines: Deadlines,
     ) -> Self {
-        let link = |info| Link::new(Target::Sentinel(info), certificates.clone(), 0);
+        let link = |info| Link::new(Target::Sentinel(info), certificates.clone(), 0, deadlines);
         let links = sentinels.into_iter().map(link).collect();
-        Self { links, service, primary, believed_at: ArcSwapOption::empty() }
+        Self { links, service, primary, deadlines, believed_at: ArcSwapOption::empty() }
     }
 
     /// The name of the primary.
@@ -75,7 +75,7 @@ impl Sentinels {
     async fn ask(&self, link: &Link) -> Result<Named, RedisError> {
         let mut command = redis::cmd("SENTINEL");
         command.arg("MASTER").arg(&self.service);
-        let deadline = tokio::time::Instant::now() + SENTINEL_DEADLINE;
+        let deadline = tokio::time::Instant::now() + self.deadlines.sentinel;
         let answer = link.ask(Request::at_once(&command), deadline).await?;
         let mut fields: HashMap<String, String> = redis::from_redis_value(answer)?;
         let number = |text: Option<&String>| text.and_then(|text| text.parse::<u64>().ok());

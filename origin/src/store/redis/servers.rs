@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use redis::{Arg, Cmd, RedisError, Value};
-use tokio::time::Instant;
 
-use super::COMMAND_DEADLINE;
 use super::address::{Address, Topology};
 use super::cluster::Cluster;
+use super::deadlines::Deadlines;
 use super::link::{Link, Request, Target};
 use super::sentinel::Sentinels;
 use super::slot::slot;
@@ -23,35 +22,36 @@ pub(super) enum Servers {
 
 impl Servers {
     /// Makes the way there; connects nowhere yet. A write counts when `replicas` have it, too.
-    pub(super) fn new(address: Address, replicas: u32) -> Self {
+    pub(super) fn new(address: Address, replicas: u32, deadlines: Deadlines) -> Self {
         let Address { topology, certificates } = address;
-        let one =
-            |target, certificates| Self::One(Box::new(Link::new(target, certificates, replicas)));
+        let one = |target, certificates| {
+            Self::One(Box::new(Link::new(target, certificates, replicas, deadlines)))
+        };
         match topology {
             Topology::One(info) => one(Target::Fixed(info), certificates),
             Topology::Sentinel { sentinels, service, primary } => {
-                let sentinels = Sentinels::new(sentinels, service, primary, &certificates);
+                let sentinels =
+                    Sentinels::new(sentinels, service, primary, &certificates, deadlines);
                 one(Target::Primary(sentinels), certificates)
             }
             Topology::Cluster(seeds) => {
-                Self::Cluster(Arc::new(Cluster::new(seeds, certificates, replicas)))
+                Self::Cluster(Arc::new(Cluster::new(seeds, certificates, replicas, deadlines)))
             }
         }
     }
 
-    /// Sends a command about `key`, and waits for the answer within [`COMMAND_DEADLINE`]; with
-    /// `is_kept`, until enough replicas have what it wrote.
+    /// Sends a command about `key`, and waits for the answer, but no longer than for any command;
+    /// with `is_kept`, until enough replicas have what it wrote.
     pub(super) async fn ask(
         &self,
         key: &[u8],
         command: &Cmd,
         is_kept: bool,
     ) -> Result<Value, RedisError> {
-        let deadline = Instant::now() + COMMAND_DEADLINE;
         let request = Request { command, is_kept, is_asking: false };
         match self {
-            Self::One(link) => link.ask(request, deadline).await,
-            Self::Cluster(cluster) => cluster.ask(slot(key), request, deadline).await,
+            Self::One(link) => link.ask(request, link.deadline()).await,
+            Self::Cluster(cluster) => cluster.ask(slot(key), request).await,
         }
     }
 
@@ -59,7 +59,7 @@ impl Servers {
     pub(super) async fn check(&self) {
         let check = async |link: &Link| {
             link.follow().await;
-            if let Err(error) = link.check_eviction(Instant::now() + COMMAND_DEADLINE).await {
+            if let Err(error) = link.check_eviction().await {
                 tracing::debug!(server = link.name(), %error, "Redis does not tell its settings");
             }
         };
