@@ -11,7 +11,7 @@ use crate::http::Request;
 use crate::oauth::{
     ALICE, ALICES_PASSWORD, App, OWN, RS256, SPA, Tokens, WEB, base64url, jwt_part, own_tokens,
 };
-use crate::server::{Server, now, unique, until};
+use crate::server::{Server, now, unique};
 
 const POST: App = App {
     id: "post",
@@ -77,8 +77,7 @@ fn id_token_alg(server: &Server, alg: &str) -> String {
                  redirect_uris = [\"https://new.example/cb\"]\nscope = \"openid\"\n\
                  id_token_signed_response_alg = \"{alg}\"\n"
             ));
-            let url = format!("/oauth2/authorize?{}", app.authorization("openid").query());
-            until("the client is known", || server.get(&url).send().status != 400);
+            server.wait_known(&app);
             app
         }
     };

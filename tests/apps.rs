@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 use stack::{API_AUDIENCE, Ending, Process};
 use tempfile::TempDir;
 
-use crate::http::Request;
 use crate::oauth::{ALICE, ALICES_PASSWORD};
 use crate::server::{EDGE_SECRET, Server};
 
@@ -71,11 +70,12 @@ impl Development {
             &folder.path().join("wrangler.log"),
             Ending::Terminate,
         );
-        stack::wait_until("wrangler", Duration::from_mins(1), || {
+        // What it says before it is ready is not the worker's: nothing is expected of it.
+        let client = reqwest::blocking::Client::builder().no_proxy().build().unwrap();
+        stack::wait_until("wrangler", stack::PATIENCE, || {
             assert!(wrangler.runs(), "wrangler has ended:\n{}", wrangler.log());
-            Request::new("GET", format!("{url}/healthz"))
-                .try_send()
-                .is_ok_and(|answer| answer.status == 200)
+            let answer = client.get(format!("{url}/healthz")).send();
+            answer.is_ok_and(|answer| answer.status() == 200)
         });
         Self { server, wrangler, _api: api, folder }
     }

@@ -17,7 +17,7 @@ const PROTECTED: [&str; 2] = ["/oauth2/userinfo", "/api/me"];
 const LONGEST: usize = 8 * 1024;
 
 /// How soon what is refused unread is answered, by the quickest of some tries.
-pub(crate) const AT_ONCE: Duration = Duration::from_millis(50);
+const AT_ONCE: Duration = Duration::from_millis(50);
 
 /// How soon a disabled user's tokens are worth nothing: the origin believes for two seconds what it
 /// knew of the user, and a machine that is busy answers later.
@@ -128,10 +128,9 @@ scenarios! { doors:
             }
             for length in [LONGEST + 3, 16 * 1024] {
                 let token = padded(length);
-                let took = quickest(|| {
+                is_at_once(&format!("{path}, {length}"), || {
                     server.get(path).bearer(&token).send().refused(401, "invalid_token");
                 });
-                assert!(took < AT_ONCE, "{path}, {length}: {took:?}");
             }
             // Heads of such a length are not read to their end, by whatever reads heads.
             for length in [128 * 1024, 1024 * 1024] {
@@ -143,8 +142,7 @@ scenarios! { doors:
                 ask();
                 // The platform of the edge may listen for a second more before it says so.
                 if server.edge.is_none() {
-                    let took = quickest(ask);
-                    assert!(took < AT_ONCE, "{path}, {length}: {took:?}");
+                    is_at_once(&format!("{path}, {length}"), ask);
                 }
             }
         }
@@ -251,14 +249,18 @@ fn padded(key: &Key, claims: &Value, length: usize) -> String {
     sign((length - sign(0).len()) * 3 / 4)
 }
 
-/// Returns how long the quickest of five tries takes: the others may have waited for the machine.
-pub(crate) fn quickest(mut attempt: impl FnMut()) -> Duration {
-    let times = (0..5).map(|_| {
-        let began = Instant::now();
+/// Asserts that something is answered within [`AT_ONCE`]. Any try may have waited for the machine, but
+/// none takes less than the server needs: one that is quick is enough.
+#[track_caller]
+pub(crate) fn is_at_once(what: &str, mut attempt: impl FnMut()) {
+    let began = Instant::now();
+    let mut quickest = Duration::MAX;
+    while quickest >= AT_ONCE {
+        assert!(began.elapsed() < Duration::from_secs(10), "{what}: {quickest:?}");
+        let tried = Instant::now();
         attempt();
-        began.elapsed()
-    });
-    times.min().unwrap_or_default()
+        quickest = quickest.min(tried.elapsed());
+    }
 }
 
 /// Sends a token and returns the beginning of what is answered, if anything is before the end.

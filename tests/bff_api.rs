@@ -175,9 +175,12 @@ fn an_upstream_that_answers_rubbish_harms_no_session() {
         let answer = match received.target.as_str() {
             "/api/up/rubbish" => "what is this?\r\n\r\n",
             "/api/up/half" => "HTTP/1.1 200 OK\r\ncontent-le",
-            "/api/up/error" => "HTTP/1.1 500 Broken\r\ncontent-length: 4\r\n\r\noops",
+            "/api/up/error" => {
+                "HTTP/1.1 500 Broken\r\nconnection: close\r\ncontent-length: 4\r\n\r\noops"
+            }
             "/api/up/401" => {
-                "HTTP/1.1 401 No\r\nwww-authenticate: Bearer\r\ncontent-length: 0\r\n\r\n"
+                "HTTP/1.1 401 No\r\nconnection: close\r\nwww-authenticate: Bearer\r\n\
+                 content-length: 0\r\n\r\n"
             }
             _ => "",
         };

@@ -1,9 +1,17 @@
 //! A small browser: cookies, redirects followed by hand, forms read by a real HTML parser.
 
+use std::time::Duration;
+
 use scraper::{Html, Selector};
 
+use crate::faults::is_outage;
 use crate::http::{Answer, Request};
 use crate::server::Server;
+
+/// How often a person begins anew who is told that there is no room.
+const TRIES: usize = 20;
+/// … and how soon.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// A browser of one person at one server.
 #[derive(Clone)]
@@ -175,12 +183,26 @@ impl<'s> Browser<'s> {
         self.follow(answer)
     }
 
-    /// Goes the whole way, as a person would who agrees: returns the redirect to the client.
+    /// Goes the whole way, as a person would who agrees, and who begins anew when the server has no
+    /// room: returns the redirect to the client.
     #[track_caller]
     pub(crate) fn sign_in(&mut self, query: &str, username: &str, password: &str) -> Answer {
+        let mut answer = self.try_sign_in(query, username, password);
+        for _ in 0..TRIES {
+            if !is_outage(&answer) {
+                break;
+            }
+            std::thread::sleep(PAUSE);
+            answer = self.try_sign_in(query, username, password);
+        }
+        answer
+    }
+
+    #[track_caller]
+    fn try_sign_in(&mut self, query: &str, username: &str, password: &str) -> Answer {
         let mut answer = self.authorize(query);
         for _ in 0..3 {
-            if matches!(answer.status, 302 | 303) {
+            if matches!(answer.status, 302 | 303 | 503) {
                 return answer;
             }
             answer = match Form::of(&answer).action.as_str() {

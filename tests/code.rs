@@ -372,7 +372,7 @@ scenarios! { doors:
         app.redeem(server, &code).refused(401, "invalid_client");
         let url = format!("/oauth2/authorize?{}", app.authorization("openid").query());
         // The edge begins no sign-in for it either, once its snapshot has been renewed.
-        until("the client is unknown", || server.get(&url).send().status != 303);
+        until("the client is unknown", || server.get(&url).send().status == 400);
         server.get(&url).send().is_page(400);
     }
 }

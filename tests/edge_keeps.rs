@@ -11,16 +11,25 @@ use serde_json::json;
 use stack::Stopwatch;
 
 use crate::browser::Browser;
+use crate::faults::{answered_at_last, refreshes_at_last};
 use crate::http::{Answer, Request};
 use crate::oauth::{ALICE, ALICES_PASSWORD, Tokens, VERIFIER, WEB, jwt_part, own_tokens};
 use crate::scripted::{Scripted, reply};
-use crate::server::{Server, until, until_within};
+use crate::server::{Server, in_time, until, until_within};
 use crate::signer::Thief;
+use crate::stalls::Stalls;
 
 /// How often the origin was asked for clients by edges: nobody else asks under `other`.
 fn loads(server: &Server) -> u64 {
     server.origin.requests(Some("other"))
 }
+
+/// How soon another load may begin when one is given up: after its two seconds, and the pause behind
+/// it.
+const LOADS_AGAIN_IN: Duration = Duration::from_millis(2_250);
+
+/// How long an isolate waits for the platform's cache, before it asks the origin.
+const COPY_IN: Duration = Duration::from_millis(200);
 
 /// A burst at an empty isolate loads the clients once, however many requests there are.
 #[test]
@@ -30,14 +39,23 @@ fn an_empty_isolate_loads_once_for_all() {
     for _ in 0..3 {
         server.edge.as_mut().unwrap().restart();
         let before = loads(&server);
+        let began = Instant::now();
         std::thread::scope(|scope| {
             for _ in 0..50 {
                 scope.spawn(|| {
-                    server.get(&format!("/oauth2/authorize?{query}")).send().expect(303);
+                    // Who has waited too long for the clients is told 503, and asks again.
+                    until("a sign-in begins", || {
+                        let answer = server.get(&format!("/oauth2/authorize?{query}")).send();
+                        assert!(matches!(answer.status, 303 | 503), "{answer:?}");
+                        answer.status == 303
+                    });
                 });
             }
         });
-        assert_eq!(loads(&server) - before, 1);
+        // One, or on a machine that is very slow one for each that took too long.
+        let most = 1 + began.elapsed().as_millis() / LOADS_AGAIN_IN.as_millis();
+        let loads = loads(&server) - before;
+        assert!(loads >= 1 && u128::from(loads) <= most, "{loads} in {:?}", began.elapsed());
     }
 }
 
@@ -56,8 +74,9 @@ fn a_change_of_a_client_is_seen_in_time() {
         });
     }
     // Nobody has to wait for what is new.
+    let app = server.register_client("new");
     let began = Stopwatch::start();
-    server.new_client("new");
+    server.wait_known(&app);
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
 }
 
@@ -67,30 +86,39 @@ fn a_change_of_a_client_is_seen_in_time() {
 fn a_new_isolate_finds_the_copies_of_another() {
     let twin = stack::free_port();
     let mut server = Server::start_tuned(|_| (), |edge| edge.twin_at(twin));
-    let query = WEB.authorization("openid").query();
+    let begin = format!("/oauth2/authorize?{}", WEB.authorization("openid").query());
     let tokens = WEB.tokens(&server, "openid profile");
-    server.get(&format!("/oauth2/authorize?{query}")).send().expect(303);
-    server.get("/oauth2/userinfo").bearer(&tokens.access).send().expect(200);
-    let before = server.origin.requests(None);
-    let at_twin = |path: &str| {
-        Request::new("GET", format!("{}{path}", server.edge.as_ref().unwrap().twin_url()))
-    };
-    at_twin(&format!("/oauth2/authorize?{query}")).send().expect(303);
-    at_twin("/oauth2/jwks").send().expect(200);
-    assert_eq!(server.origin.requests(None), before, "the twin asked nobody");
+    let twin = server.edge.as_ref().unwrap().twin_url();
+    let at_twin = |path: &str| Request::new("GET", format!("{twin}{path}")).send();
+    in_time("the twin finds copies", || {
+        server.edge.as_mut().unwrap().restart();
+        server.get(&begin).send().expect(303);
+        server.get("/oauth2/userinfo").bearer(&tokens.access).send().expect(200);
+        // What an isolate takes to begin is not meant.
+        at_twin("/healthz").expect(200);
+        let before = server.origin.requests(None);
+        let took = [(&*begin, 303), ("/oauth2/jwks", 200)].map(|(path, status)| {
+            let asked = Instant::now();
+            at_twin(path).expect(status);
+            asked.elapsed()
+        });
+        let asked_nobody = server.origin.requests(None) == before;
+        // Where the cache may have been too slow, the origin is asked, and that is right.
+        let was_in_time = took.iter().all(|took| *took < COPY_IN * 3 / 4);
+        assert!(asked_nobody || !was_in_time, "the twin asked somebody: {took:?}");
+        asked_nobody.then_some(())
+    });
     server.origin.kill();
     server.edge.as_mut().unwrap().restart();
     // The cache has begun anew with the process: without origin and copy there is nothing.
-    server.get(&format!("/oauth2/authorize?{query}")).send().is_page(503);
+    server.get(&begin).send().is_page(503);
     server.origin.restart();
-    until("clients are known", || {
-        server.get(&format!("/oauth2/authorize?{query}")).send().status == 303
-    });
-    server.get("/oauth2/jwks").send().expect(200);
+    until("clients are known", || server.get(&begin).send().status == 303);
+    answered_at_last(|| server.get("/oauth2/jwks").send()).expect(200);
     server.origin.kill();
-    let url = server.edge.as_ref().unwrap().twin_url();
-    Request::new("GET", format!("{url}/oauth2/authorize?{query}")).send().expect(303);
-    Request::new("GET", format!("{url}/oauth2/jwks")).send().expect(200);
+    // By the cache alone: nobody else is there who knows.
+    until("the twin finds the clients", || at_twin(&begin).status == 303);
+    until("the twin finds the keys", || at_twin("/oauth2/jwks").status == 200);
 }
 
 /// ED11: a revocation is seen at every isolate, whoever has asked it before: where the origin is asked,
@@ -115,7 +143,8 @@ fn a_revocation_is_seen_at_every_isolate() {
     for _ in 0..3 {
         let tokens = WEB.tokens(&server, "openid profile");
         let ask = |url: &str, path: &str| {
-            Request::new("GET", format!("{url}{path}")).bearer(&tokens.access).send()
+            let request = || Request::new("GET", format!("{url}{path}")).bearer(&tokens.access);
+            answered_at_last(|| request().send())
         };
         for url in &isolates {
             ask(url, "/oauth2/userinfo").expect(200);
@@ -124,19 +153,28 @@ fn a_revocation_is_seen_at_every_isolate() {
         WEB.revoke(&server, &tokens.refresh).expect(200);
         let began = Instant::now();
         let mut refused = [false; 2];
-        for at in [0, 100, 1_000, 4_000, 6_000] {
+        let look = |url: &str, refused: &mut bool| {
+            ask(url, "/oauth2/userinfo").refused(401, "invalid_token");
+            let answer = ask(url, "/api/up");
+            match answer.status {
+                200 => assert!(!*refused, "it was refused before: {answer:?}"),
+                _ => answer.refused(401, "invalid_token"),
+            }
+            *refused |= answer.status == 401;
+        };
+        for at in [0, 100, 1_000, 4_000] {
             std::thread::sleep(Duration::from_millis(at).saturating_sub(began.elapsed()));
             for (url, refused) in isolates.iter().zip(&mut refused) {
-                ask(url, "/oauth2/userinfo").refused(401, "invalid_token");
-                let answer = ask(url, "/api/up");
-                match answer.status {
-                    200 => assert!(!*refused, "it was refused before: {answer:?}"),
-                    _ => answer.refused(401, "invalid_token"),
-                }
-                *refused |= answer.status == 401;
+                look(url, refused);
             }
         }
-        assert_eq!(refused, [true; 2], "after {:?}", began.elapsed());
+        for (url, refused) in isolates.iter().zip(&mut refused) {
+            let left = Duration::from_millis(6_500).saturating_sub(began.elapsed());
+            until_within("the revocation is seen", left, || {
+                look(url, refused);
+                *refused
+            });
+        }
     }
 }
 
@@ -197,16 +235,19 @@ fn a_rotation_of_keys_refuses_nobody() {
     let tokens = Tokens::of(&WEB.refresh(&server, &tokens.refresh));
     server.cadence(&["key", "rotate", "--signs-in", "8"]);
     let (ended, seen) = (AtomicBool::new(false), Mutex::<BTreeMap<String, usize>>::default());
+    let stalls = Stalls::watch();
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 let mut tokens = WEB.tokens(&server, "openid");
                 while !ended.load(Ordering::Relaxed) {
                     for path in ["/api/up", "/oauth2/userinfo", "/api/me"] {
-                        server.get(path).bearer(&tokens.access).send().expect(200);
+                        let ask = || server.get(path).bearer(&tokens.access).send();
+                        stalls.ask(ask).expect(200);
                     }
                     *seen.lock().unwrap().entry(kid(&tokens.access)).or_default() += 1;
-                    tokens = Tokens::of(&WEB.refresh(&server, &tokens.refresh));
+                    let refresh = || WEB.refresh(&server, &tokens.refresh);
+                    tokens = Tokens::of(&stalls.ask(refresh));
                 }
             });
         }
@@ -220,16 +261,22 @@ fn a_rotation_of_keys_refuses_nobody() {
     server.get("/oauth2/userinfo").bearer(&tokens.access).send().expect(200);
 }
 
-/// What one request of the mixed load was, and what may come of it while the origin is away.
+/// A mixed load: what was asked, what came of it, and when the answer was 503.
 struct Load<'s> {
     server: &'s Server,
     code: String,
     counts: Mutex<BTreeMap<(&'static str, String), usize>>,
+    unavailable: Mutex<Vec<(Instant, Instant)>>,
 }
 
 impl Load<'_> {
     /// Asks, and asserts that the answer is one that an outage allows.
-    fn ask(&self, what: &'static str, answer: &Answer, allowed: &[&str]) {
+    fn ask(&self, what: &'static str, ask: impl FnOnce() -> Answer, allowed: &[&str]) -> Answer {
+        let asked = Instant::now();
+        let answer = ask();
+        if answer.status == 503 {
+            self.unavailable.lock().unwrap().push((asked, Instant::now()));
+        }
         let told = match answer.status {
             303 => {
                 let told = crate::http::parse_query(
@@ -244,43 +291,43 @@ impl Load<'_> {
         };
         assert!(allowed.contains(&told.as_str()), "{what}: {told} {answer:?}");
         *self.counts.lock().unwrap().entry((what, told)).or_default() += 1;
+        answer
     }
 
     fn round(&self, browser: &mut Browser<'_>, tokens: &mut Tokens) {
         const AWAY: &str = "503 temporarily_unavailable";
         let server = self.server;
         let access = tokens.access.clone();
+        let get = |path: &str| server.get(path).send();
+        let with_token = |path: &str| server.get(path).bearer(&access).send();
         let query = WEB.authorization("openid profile").query();
         let url = format!("/oauth2/authorize?{query}");
-        self.ask("authorize, nobody logged in", &server.get(&url).send(), &["303 on"]);
-        let answer = browser.open(&url);
+        self.ask("authorize, nobody logged in", || get(&url), &["303 on"]);
         let allowed = ["303 on", "303 temporarily_unavailable"];
-        self.ask("authorize, logged in", &answer, &allowed);
-        let bad = WEB.authorization("admin").query();
-        let answer = server.get(&format!("/oauth2/authorize?{bad}")).send();
-        self.ask("authorize, bad scope", &answer, &["303 invalid_scope"]);
+        self.ask("authorize, logged in", || browser.open(&url), &allowed);
+        let bad = format!("/oauth2/authorize?{}", WEB.authorization("admin").query());
+        self.ask("authorize, bad scope", || get(&bad), &["303 invalid_scope"]);
         for path in ["/oauth2/userinfo", "/api/me"] {
-            self.ask(path, &server.get(path).bearer(&access).send(), &["200", AWAY]);
+            self.ask(path, || with_token(path), &["200", AWAY]);
         }
-        self.ask("upstream", &server.get("/api/up").bearer(&access).send(), &["200", AWAY]);
-        let forged = server.get("/oauth2/userinfo").bearer("a.b.c").send();
-        self.ask("userinfo, no token", &forged, &["401 invalid_token"]);
-        self.ask("refresh, forged", &WEB.refresh(server, "x"), &["400 invalid_grant"]);
+        self.ask("upstream", || with_token("/api/up"), &["200", AWAY]);
+        let forged = || server.get("/oauth2/userinfo").bearer("a.b.c").send();
+        self.ask("userinfo, no token", forged, &["401 invalid_token"]);
+        self.ask("refresh, forged", || WEB.refresh(server, "x"), &["400 invalid_grant"]);
         let form = [
             ("grant_type", "authorization_code"),
             ("code", self.code.as_str()),
             ("redirect_uri", WEB.redirect_uri),
             ("code_verifier", &VERIFIER.replace('d', "e")),
         ];
-        let answer = WEB.sign(server.post("/oauth2/token"), &form).send();
-        self.ask("code, wrong verifier", &answer, &["400 invalid_grant"]);
-        self.ask("introspect", &WEB.introspect(server, &access), &["200", AWAY]);
-        self.ask("revoke nothing", &WEB.revoke(server, "x"), &["200", AWAY]);
-        self.ask("keys", &server.get("/oauth2/jwks").send(), &["200"]);
-        let answer = server.get("/.well-known/openid-configuration").send();
-        self.ask("discovery", &answer, &["200"]);
-        let answer = WEB.refresh(server, &tokens.refresh);
-        self.ask("refresh", &answer, &["200", AWAY]);
+        let redeem = || WEB.sign(server.post("/oauth2/token"), &form).send();
+        self.ask("code, wrong verifier", redeem, &["400 invalid_grant"]);
+        self.ask("introspect", || WEB.introspect(server, &access), &["200", AWAY]);
+        self.ask("revoke nothing", || WEB.revoke(server, "x"), &["200", AWAY]);
+        self.ask("keys", || get("/oauth2/jwks"), &["200"]);
+        self.ask("discovery", || get("/.well-known/openid-configuration"), &["200"]);
+        let refresh = || WEB.refresh(server, &tokens.refresh);
+        let answer = self.ask("refresh", refresh, &["200", AWAY]);
         if answer.status == 200 {
             *tokens = Tokens::of(&answer);
         }
@@ -301,7 +348,8 @@ fn a_minute_without_the_origin_says_no_to_nobody() {
     let code = WEB.code(&server, "openid");
     let cookies = server.alice().cookies().to_vec();
     let load = |server: &Server, tokens: &mut Vec<Tokens>, lasts: Duration| {
-        let load = Load { server, code: code.clone(), counts: Mutex::default() };
+        let (counts, unavailable) = (Mutex::default(), Mutex::default());
+        let load = Load { server, code: code.clone(), counts, unavailable };
         let began = Instant::now();
         std::thread::scope(|scope| {
             for tokens in tokens {
@@ -314,12 +362,13 @@ fn a_minute_without_the_origin_says_no_to_nobody() {
                 });
             }
         });
-        load.counts.into_inner().unwrap()
+        (load.counts.into_inner().unwrap(), load.unavailable.into_inner().unwrap())
     };
-    let before = load(&server, &mut tokens, Duration::from_secs(2));
-    assert!(before.keys().all(|(_, told)| !told.starts_with("503")), "{before:?}");
+    let stalls = Stalls::watch();
+    let (before, unavailable) = load(&server, &mut tokens, Duration::from_secs(2));
+    assert!(unavailable.iter().all(|it| stalls.excuse(*it)), "{before:?}");
     server.origin.kill();
-    let away = load(&server, &mut tokens, Duration::from_mins(1));
+    let (away, _) = load(&server, &mut tokens, Duration::from_mins(1));
     server.origin.restart();
     until("it is back", || WEB.introspect(&server, &tokens[0].access).status == 200);
     until("statuses are known again", || {
@@ -327,10 +376,10 @@ fn a_minute_without_the_origin_says_no_to_nobody() {
     });
     // The access tokens may have been replaced by a refresh whose answer was lost: all go on.
     for tokens in &mut tokens {
-        *tokens = Tokens::of(&WEB.refresh(&server, &tokens.refresh));
+        *tokens = refreshes_at_last(&server, &tokens.refresh);
     }
-    let after = load(&server, &mut tokens, Duration::from_secs(2));
-    assert!(after.keys().all(|(_, told)| !told.starts_with("503")), "{after:?}");
+    let (after, unavailable) = load(&server, &mut tokens, Duration::from_secs(2));
+    assert!(unavailable.iter().all(|it| stalls.excuse(*it)), "{after:?}");
     own_tokens(&server, ALICE, ALICES_PASSWORD).expect(200);
     println!("| asked while the origin was away | answered | times |\n|---|---|---|");
     for ((what, told), count) in &away {

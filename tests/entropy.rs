@@ -6,9 +6,10 @@ use std::collections::HashSet;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use crate::faults::{is_outage, refreshes_at_last};
 use crate::http::Request;
 use crate::oauth::{Tokens, WEB, jwt_part};
-use crate::server::Server;
+use crate::server::{Server, until};
 use crate::wire::{Connection, bytes};
 
 const CODES: usize = 10_000;
@@ -35,8 +36,17 @@ fn codes(server: &Server) -> Vec<String> {
             let mut connection = Connection::open(&server.url);
             for _ in 0..500 {
                 let request = Request::new("GET", &*url).header("cookie", &cookies.join("; "));
-                connection.write(&bytes(&request));
-                let answer = connection.read(&request);
+                let mut ask = || {
+                    connection.write(&bytes(&request));
+                    connection.read(&request)
+                };
+                let mut answer = ask();
+                until("there is a code", || {
+                    if is_outage(&answer) {
+                        answer = ask();
+                    }
+                    !is_outage(&answer)
+                });
                 codes.push(answer.redirects_to(WEB.redirect_uri)["code"].clone());
             }
         }
@@ -119,9 +129,9 @@ fn tokens(server: &Server) -> Vec<Tokens> {
     let hand = || {
         let mut all = Vec::new();
         for _ in 0..GRANTS {
-            let mut tokens = WEB.tokens(server, "openid");
+            let mut tokens = WEB.tokens_at_last(server, "openid");
             for _ in 0..EACH {
-                let next = Tokens::of(&WEB.refresh(server, &tokens.refresh));
+                let next = refreshes_at_last(server, &tokens.refresh);
                 all.push(tokens);
                 tokens = next;
             }

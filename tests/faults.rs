@@ -20,7 +20,7 @@ pub(crate) fn refreshes_at_last(server: &Server, token: &str) -> Tokens {
 
 /// Asks until the answer is not 503.
 #[track_caller]
-pub(crate) fn answered_at_last(ask: impl Fn() -> Answer) -> Answer {
+pub(crate) fn answered_at_last(mut ask: impl FnMut() -> Answer) -> Answer {
     let mut answer = ask();
     until("there is an answer", || {
         if answer.status == 503 {
@@ -38,6 +38,13 @@ pub(crate) fn is_unavailable(answer: &Answer) {
     answer.refused(503, "temporarily_unavailable");
     let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=5).contains(&wait), "{answer:?}");
+}
+
+/// Tells whether an answer is that of an outage, which a browser may take to the client.
+pub(crate) fn is_outage(answer: &Answer) -> bool {
+    let sent = answer.header("location").and_then(|location| location.split_once('?'));
+    let error = sent.and_then(|(_, query)| parse_query(query).remove("error"));
+    answer.status == 503 || error.is_some_and(|error| error == "temporarily_unavailable")
 }
 
 /// F1: how soon the token endpoint says that Redis is away.
@@ -190,12 +197,12 @@ fn a_redis_that_hangs_is_given_up_in_time() {
     let server = Server::start_edge();
     let tokens = WEB.tokens(&server, "openid");
     let redis = server.redis.as_ref().unwrap();
-    redis.signal("STOP");
+    redis.signal(stack::Signal::STOP);
     let began = Stopwatch::start();
     is_unavailable(&WEB.refresh(&server, &tokens.refresh));
     is_unavailable(&server.get("/oauth2/userinfo").bearer(&tokens.access).send());
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
-    redis.signal("CONT");
+    redis.signal(stack::Signal::CONT);
     until("the system is ready again", || server.get("/readyz").send().status == 200);
     // The refresh may have happened: the answer was lost, and is given again.
     let next = Tokens::of(&WEB.refresh(&server, &tokens.refresh));
@@ -214,9 +221,9 @@ fn a_refresh_that_redis_carries_out_too_late_ends_no_session() {
     let _log = server.log_on_failure();
     let tokens = WEB.tokens(&server, "openid");
     let redis = server.redis.as_ref().unwrap();
-    redis.signal("STOP");
+    redis.signal(stack::Signal::STOP);
     is_unavailable(&WEB.refresh(&server, &tokens.refresh));
-    redis.signal("CONT");
+    redis.signal(stack::Signal::CONT);
     std::thread::sleep(LATER_THAN_THE_GRACE);
     let next = Tokens::of(&WEB.refresh(&server, &tokens.refresh));
     is_alive(&server, &next.access);
@@ -311,7 +318,7 @@ fn without_the_origin_the_edge_goes_on_as_far_as_it_can() {
 fn an_origin_that_is_asked_to_end_ends() {
     let mut server = Server::start_embedded();
     let tokens = WEB.tokens(&server, "openid");
-    server.origin.signal("TERM");
+    server.origin.signal(stack::Signal::TERM);
     server.origin.wait_end();
     server.origin.restart();
     is_alive(&server, &tokens.access);
@@ -324,10 +331,10 @@ fn an_origin_that_hangs_is_given_up_in_time() {
     let server = Server::start_edge();
     let tokens = WEB.tokens(&server, "openid");
     is_alive(&server, &tokens.access);
-    server.origin.signal("STOP");
+    server.origin.signal(stack::Signal::STOP);
     let ask = || server.get("/oauth2/userinfo").bearer(&tokens.access).send();
     crate::bad_origin::is_given_up_in_time(&server.url, 1, ask);
-    server.origin.signal("CONT");
+    server.origin.signal(stack::Signal::CONT);
     until("the origin answers again", || {
         server.get("/oauth2/userinfo").bearer(&tokens.access).send().status == 200
     });

@@ -320,7 +320,7 @@ fn bodies_stream_both_ways() {
         if head.target == "/api/up/down" {
             read_body(head, reader);
             let _ = stream.write_all(
-                b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
+                b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: text/event-stream\r\n\
                   transfer-encoding: chunked\r\n\r\n",
             );
             for number in 0..3 {

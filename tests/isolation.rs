@@ -4,6 +4,8 @@
 use serde_json::Value;
 
 use crate::browser::Browser;
+use crate::faults::answered_at_last;
+use crate::http::Answer;
 use crate::oauth::{OWN, Tokens, jwt_part, own_tokens};
 use crate::server::Server;
 
@@ -35,8 +37,12 @@ impl Person {
         Self { name, sub: jwt_part(&access, 1)["sub"].clone(), access, cookie }
     }
 
-    /// Asks who this is, in one of five ways.
+    /// Asks who this is, in one of five ways, until that is answered.
     fn ask(&self, server: &Server, way: usize) -> Value {
+        answered_at_last(|| self.ask_once(server, way)).expect(200).json()
+    }
+
+    fn ask_once(&self, server: &Server, way: usize) -> Answer {
         let told = match way {
             0 => server.get("/oauth2/userinfo").bearer(&self.access).send(),
             1 => server.get("/api/me").bearer(&self.access).send(),
@@ -50,7 +56,7 @@ impl Person {
         // Nothing in between may keep an answer for the next one.
         let stored = told.header("cache-control").unwrap_or_default().to_owned();
         assert!(stored.split(", ").any(|it| it == "no-store"), "{told:?}");
-        told.expect(200).json()
+        told
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::json;
 use stack::Stopwatch;
 
 use crate::between::Between;
+use crate::faults::{answered_at_last, refreshes_at_last};
 use crate::http::{Answer, Request};
 use crate::oauth::{Tokens, WEB, is_alive, jwt_part};
 use crate::scripted::{Received, Scripted, reply};
@@ -151,7 +152,7 @@ fn a_key_that_was_unknown_is_known_in_time() {
     let unknown = Thief::new().sign(&header, &jwt_part(&tokens.access, 1));
     until("the new key signs", || {
         ask(&unknown).refused(401, "invalid_token");
-        tokens = Tokens::of(&WEB.refresh(&server, &tokens.refresh));
+        tokens = refreshes_at_last(&server, &tokens.refresh);
         kid(&tokens.access) != before
     });
     until_within("the new key is known", Duration::from_secs(12), || {
@@ -197,8 +198,8 @@ fn a_revoked_key_opens_nothing_in_time() {
     until("the edge knows the new key", || busy(&next.access).status == 200);
     is_alive(&server, &next.access);
     std::thread::sleep(Duration::from_secs(36).saturating_sub(began.elapsed()));
-    idle(&tokens.access).refused(401, "invalid_token");
-    idle(&next.access).expect(200);
+    answered_at_last(|| idle(&tokens.access)).refused(401, "invalid_token");
+    answered_at_last(|| idle(&next.access)).expect(200);
     let set = server.get("/oauth2/jwks").send().expect(200).body;
     assert!(!set.contains(&kid(&tokens.access)), "{set}");
     // ID tokens of other keys, and the keys themselves, are where they were.

@@ -6,7 +6,7 @@ use crate::browser::{Browser, Form};
 use crate::http::{Answer, encode};
 use crate::oauth::{ALICE, ALICES_PASSWORD, App, Tokens, WEB, is_alive, jwt_part, sign_in};
 use crate::redirect_uri::{NATIVE_GOOD, NATIVE_VARIANTS, OTHER_SCHEMES, VARIANTS};
-use crate::server::{Server, now, until};
+use crate::server::{Server, now};
 use crate::signer::{Signer, Thief};
 
 const BYE: &str = "https://app.example/bye";
@@ -176,8 +176,7 @@ scenarios! { doors:
              post_logout_redirect_uris = [\"http://127.0.0.1/cb\", \"http://[::1]/cb\", \
              \"com.example.app:/cb\"]\n",
         );
-        let request = format!("/oauth2/authorize?{}", app.authorization("openid").query());
-        until("the client is known", || server.get(&request).send().status != 400);
+        server.wait_known(&app);
         let hint = app.tokens(server, "openid").id;
         for uri in NATIVE_GOOD {
             is_sent(server, &app, &hint, uri);

@@ -123,6 +123,7 @@ mod server;
 mod signatures;
 mod signer;
 mod smuggling;
+mod stalls;
 mod status_list;
 mod throttling;
 mod timing;

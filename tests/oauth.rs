@@ -8,8 +8,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use crate::browser::Browser;
+use crate::faults::{answered_at_last, is_outage, is_unavailable};
 use crate::http::{self, Answer, Request};
-use crate::server::Server;
+use crate::server::{Server, until};
 
 /// When a refresh token that was rotated is good no more, unless its rotation was never answered.
 pub(crate) const LATER_THAN_THE_GRACE: Duration = Duration::from_secs(12);
@@ -86,6 +87,12 @@ impl App {
     pub(crate) fn code(&self, server: &Server, scope: &str) -> String {
         let answer =
             server.alice().sign_in(&self.authorization(scope).query(), ALICE, ALICES_PASSWORD);
+        self.code_in(server, &answer)
+    }
+
+    /// Reads the code with which a browser is sent back.
+    #[track_caller]
+    fn code_in(&self, server: &Server, answer: &Answer) -> String {
         let mut params = answer.redirects_to(self.redirect_uri);
         assert_eq!(params.get("iss"), Some(&server.url), "{answer:?}");
         assert_eq!(params.get("state").map(String::as_str), Some("st-&=+%"), "{answer:?}");
@@ -109,6 +116,45 @@ impl App {
     pub(crate) fn tokens(&self, server: &Server, scope: &str) -> Tokens {
         let code = self.code(server, scope);
         Tokens::of(&self.redeem(server, &code))
+    }
+
+    /// Does the same as somebody who asks again after an outage, by the session of Alice and what she
+    /// has consented to; the code is returned, too. It is another one each time: a code that was sent
+    /// into an outage may be used up.
+    #[track_caller]
+    pub(crate) fn redeemed_at_last(&self, server: &Server, scope: &str) -> (String, Tokens) {
+        let mut redeemed = None;
+        until("a sign-in is answered", || {
+            let code = self.code_at_last(server, scope);
+            let answer = self.redeem(server, &code);
+            if answer.status == 503 {
+                is_unavailable(&answer);
+                return false;
+            }
+            redeemed = Some((code, Tokens::of(&answer)));
+            true
+        });
+        redeemed.unwrap()
+    }
+
+    /// Returns the tokens of [`App::redeemed_at_last`].
+    #[track_caller]
+    pub(crate) fn tokens_at_last(&self, server: &Server, scope: &str) -> Tokens {
+        self.redeemed_at_last(server, scope).1
+    }
+
+    /// Returns a code, as [`App::redeemed_at_last`] gets one.
+    #[track_caller]
+    pub(crate) fn code_at_last(&self, server: &Server, scope: &str) -> String {
+        let query = self.authorization(scope).query();
+        let mut answer = server.alice().authorize(&query);
+        until("there is a code", || {
+            if is_outage(&answer) {
+                answer = server.alice().authorize(&query);
+            }
+            !is_outage(&answer)
+        });
+        self.code_in(server, &answer)
     }
 
     #[track_caller]
@@ -185,32 +231,34 @@ impl Tokens {
     }
 }
 
-/// Asserts that an access token opens userinfo.
+/// Asserts that an access token opens userinfo, once that is answered.
 #[track_caller]
 pub(crate) fn is_alive(server: &Server, access_token: &str) {
-    server.get("/oauth2/userinfo").bearer(access_token).send().expect(200);
+    answered_at_last(|| server.get("/oauth2/userinfo").bearer(access_token).send()).expect(200);
 }
 
-/// Asserts that an access token opens nothing any more.
+/// Asserts that an access token opens nothing any more, once that is answered.
 #[track_caller]
 pub(crate) fn is_dead(server: &Server, access_token: &str) {
-    let answer = server.get("/oauth2/userinfo").bearer(access_token).send();
+    let ask = |path: &str| answered_at_last(|| server.get(path).bearer(access_token).send());
+    let answer = ask("/oauth2/userinfo");
     answer.refused(401, "invalid_token");
     let challenge = answer.header("www-authenticate").unwrap_or_default();
     assert!(challenge.starts_with("Bearer ") && challenge.contains("error=\"invalid_token\""));
-    let answer = server.get("/api/me").bearer(access_token).send();
-    answer.refused(401, "invalid_token");
+    ask("/api/me").refused(401, "invalid_token");
 }
 
-/// Asserts that a grant is dead: neither its access token nor its refresh token is good.
+/// Asserts that a grant is dead: neither its access token nor its refresh token is good. Whoever is
+/// told to ask again does so.
 #[track_caller]
 pub(crate) fn grant_is_dead(server: &Server, app: &App, tokens: &Tokens) {
     is_dead(server, &tokens.access);
     if !tokens.refresh.is_empty() {
-        app.refresh(server, &tokens.refresh).refused(400, "invalid_grant");
+        let answer = answered_at_last(|| app.refresh(server, &tokens.refresh));
+        answer.refused(400, "invalid_grant");
     }
     if app.secret.is_some() {
-        let told = app.introspect(server, &tokens.access).expect(200);
+        let told = answered_at_last(|| app.introspect(server, &tokens.access)).expect(200);
         assert_eq!(told.body, r#"{"active":false}"#);
     }
 }

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::browser::{Browser, Form};
 use crate::oauth::{ALICE, SPA, WEB};
-use crate::server::{EDGE_SECRET, Server, until};
+use crate::server::{EDGE_SECRET, Server};
 
 /// Starts `wrangler dev` with the settings of development, for another port and origin.
 fn wrangler_dev(server: &Server, port: u16, folder: &Path) -> Process {
@@ -48,7 +48,7 @@ fn who_sends_too_many_forms_or_token_requests_is_told_to_wait() {
     let _log = server.log_on_failure();
     let folder = TempDir::new().unwrap();
     let wrangler = wrangler_dev(&server, port, folder.path());
-    until("wrangler answers", || {
+    stack::wait_until("wrangler to answer", stack::PATIENCE, || {
         assert!(wrangler.runs(), "wrangler has ended:\n{}", wrangler.log());
         server.get("/healthz").try_send().is_ok_and(|answer| answer.status == 200)
     });

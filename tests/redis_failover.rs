@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use stack::{Front, Redis, RedisCluster, RedisOptions, RedisSentinel};
 
-use crate::faults::{is_unavailable, refreshes_at_last};
+use crate::faults::{answered_at_last, is_unavailable, refreshes_at_last};
 use crate::http::Answer;
 use crate::oauth::{LATER_THAN_THE_GRACE, Tokens, WEB, grant_is_dead, is_alive, is_dead};
 use crate::redis_load::under_load;
@@ -12,6 +12,9 @@ use crate::server::{Server, until, until_within};
 
 /// How long after the new primary is there clients may still be told that nothing works.
 const RECOVERY: Duration = Duration::from_secs(5);
+
+/// How long a server is silent before another takes its place.
+const SILENCE: Duration = Duration::from_secs(1);
 
 fn waits_for_a_replica(origin: &mut stack::OriginSettings) {
     origin.set("CADENCE_REDIS_WAIT", "1");
@@ -30,7 +33,7 @@ fn recovers(server: &Server) {
 /// answered is lost.
 #[test]
 fn a_primary_that_dies_under_load_loses_nothing_that_a_replica_has() {
-    let mut system = RedisSentinel::start_with(2, &RedisOptions::default());
+    let mut system = RedisSentinel::start_failing_over_after(SILENCE, 2);
     let server = Server::start_on(&system.url(), Front::Direct, waits_for_a_replica);
     let _log = server.log_on_failure();
     let told = under_load(&server, || {
@@ -56,7 +59,7 @@ fn a_replica_that_is_away_for_longer_than_the_grace_ends_no_session() {
     until("the replica follows", || replica.info("replication", "master_link_status") == "up");
     let server = Server::start_on(&primary.url(), Front::Direct, waits_for_a_replica);
     let _log = server.log_on_failure();
-    let tokens = WEB.tokens(&server, "openid");
+    let tokens = WEB.tokens_at_last(&server, "openid");
     replica.kill();
     is_unavailable(&WEB.refresh(&server, &tokens.refresh));
     std::thread::sleep(LATER_THAN_THE_GRACE);
@@ -72,15 +75,15 @@ fn a_replica_that_is_away_for_longer_than_the_grace_ends_no_session() {
 /// hung, and is done when it wakes, hurts nobody.
 #[test]
 fn a_primary_that_hangs_under_load_is_replaced() {
-    let system = RedisSentinel::start_with(2, &RedisOptions::default());
+    let system = RedisSentinel::start_failing_over_after(SILENCE, 2);
     let server = Server::start_on(&system.url(), Front::Direct, waits_for_a_replica);
     let _log = server.log_on_failure();
     let told = under_load(&server, || {
         let primary = system.primary();
-        system.nodes[primary].signal("STOP");
+        system.nodes[primary].signal(stack::Signal::STOP);
         system.wait_other_primary(primary);
         recovers(&server);
-        system.nodes[primary].signal("CONT");
+        system.nodes[primary].signal(stack::Signal::CONT);
         system.wait_whole();
     });
     assert!(told.unavailable > 0, "somebody asked meanwhile");
@@ -89,7 +92,7 @@ fn a_primary_that_hangs_under_load_is_replaced() {
 /// F8: of a cluster, one primary after the other dies under load and comes back.
 #[test]
 fn primaries_of_a_cluster_that_die_under_load_are_replaced() {
-    let mut cluster = RedisCluster::start();
+    let mut cluster = RedisCluster::start_failing_over_after(SILENCE);
     let server = Server::start_on(&cluster.url(), Front::Direct, |_| ());
     let _log = server.log_on_failure();
     let status_lists = "cadence:status-lists:{status}";
@@ -148,13 +151,13 @@ struct AfterTheCut {
 }
 
 impl AfterTheCut {
-    fn of(server: &Server, cut: impl FnOnce()) -> Self {
-        let revoked = WEB.tokens(server, "openid");
-        let refreshed = WEB.tokens(server, "openid");
-        let code = WEB.code(server, "openid");
-        // What the replica has not been sent yet would be lost, too.
-        std::thread::sleep(Duration::from_secs(1));
-        cut();
+    fn of(server: &Server, system: &RedisSentinel) -> Self {
+        let revoked = WEB.tokens_at_last(server, "openid");
+        let refreshed = WEB.tokens_at_last(server, "openid");
+        let code = WEB.code_at_last(server, "openid");
+        // What a replica has not been sent yet would be lost, too.
+        system.wait_replicated();
+        system.cut_replicas();
         Self {
             revocation: WEB.revoke(server, &revoked.refresh),
             refresh: WEB.refresh(server, &refreshed.refresh),
@@ -177,13 +180,13 @@ fn replaces(system: &mut RedisSentinel, server: &Server) {
 /// was answered since then, and nothing before.
 #[test]
 fn a_failover_loses_what_the_replica_had_not_been_sent() {
-    let mut system = RedisSentinel::start();
+    let mut system = RedisSentinel::start_failing_over_after(SILENCE, 1);
     let server = Server::start_on(&system.url(), Front::Direct, |_| ());
     let _log = server.log_on_failure();
-    let before = WEB.tokens(&server, "openid");
-    let before_dead = WEB.tokens(&server, "openid");
-    WEB.revoke(&server, &before_dead.refresh).expect(200);
-    let after = AfterTheCut::of(&server, || system.cut_replicas());
+    let before = WEB.tokens_at_last(&server, "openid");
+    let before_dead = WEB.tokens_at_last(&server, "openid");
+    answered_at_last(|| WEB.revoke(&server, &before_dead.refresh)).expect(200);
+    let after = AfterTheCut::of(&server, &system);
     after.revocation.expect(200);
     let lost = Tokens::of(&after.refresh);
     let first = Tokens::of(&after.redemption);
@@ -191,30 +194,31 @@ fn a_failover_loses_what_the_replica_had_not_been_sent() {
     replaces(&mut system, &server);
 
     grant_is_dead(&server, &WEB, &before_dead);
-    Tokens::of(&WEB.refresh(&server, &before.refresh));
+    refreshes_at_last(&server, &before.refresh);
     // The revocation is undone, and is done by asking again.
     is_alive(&server, &after.revoked.access);
-    WEB.revoke(&server, &after.revoked.refresh).expect(200);
+    answered_at_last(|| WEB.revoke(&server, &after.revoked.refresh)).expect(200);
     grant_is_dead(&server, &WEB, &after.revoked);
     // A refresh token of after the cut is unknown, which is nobody's fault: its grant lives.
     is_dead(&server, &lost.access);
-    WEB.refresh(&server, &lost.refresh).refused(400, "invalid_grant");
-    Tokens::of(&WEB.refresh(&server, &after.refreshed.refresh));
+    let refresh = |token: &str| answered_at_last(|| WEB.refresh(&server, token));
+    refresh(&lost.refresh).refused(400, "invalid_grant");
+    refreshes_at_last(&server, &after.refreshed.refresh);
     // So is the redemption of the code.
     is_dead(&server, &first.access);
-    WEB.refresh(&server, &first.refresh).refused(400, "invalid_grant");
+    refresh(&first.refresh).refused(400, "invalid_grant");
     Tokens::of(&WEB.redeem(&server, &after.code));
-    WEB.redeem(&server, &after.code).refused(400, "invalid_grant");
+    answered_at_last(|| WEB.redeem(&server, &after.code)).refused(400, "invalid_grant");
 }
 
 /// F11: with `redis_wait`, nothing is answered that such a failover loses.
 #[test]
 fn what_no_replica_has_is_not_answered() {
-    let mut system = RedisSentinel::start_with(2, &RedisOptions::default());
+    let mut system = RedisSentinel::start_failing_over_after(SILENCE, 2);
     let server = Server::start_on(&system.url(), Front::Edge, waits_for_a_replica);
     let _log = server.log_on_failure();
-    let read = WEB.tokens(&server, "openid");
-    let after = AfterTheCut::of(&server, || system.cut_replicas());
+    let read = WEB.tokens_at_last(&server, "openid");
+    let after = AfterTheCut::of(&server, &system);
     for answer in [&after.revocation, &after.refresh, &after.redemption] {
         is_unavailable(answer);
     }
@@ -231,5 +235,5 @@ fn what_no_replica_has_is_not_answered() {
         WEB.revoke(&server, &after.revoked.refresh).status == 200
     });
     grant_is_dead(&server, &WEB, &after.revoked);
-    Tokens::of(&WEB.refresh(&server, &after.refreshed.refresh));
+    refreshes_at_last(&server, &after.refreshed.refresh);
 }

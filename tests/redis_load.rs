@@ -4,7 +4,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::http::{Answer, parse_query};
+use crate::faults::{answered_at_last, is_outage, refreshes_at_last};
+use crate::http::Answer;
 use crate::oauth::{Tokens, WEB, grant_is_dead, is_alive};
 use crate::server::{Server, until};
 
@@ -56,10 +57,7 @@ impl Client<'_> {
 
     /// Notes an answer; tells whether it is none. There are no other failures than this one.
     fn is_outage(&mut self, answer: &Answer) -> bool {
-        let is_outage = answer.status == 503
-            || answer.location_query().is_some_and(|query| {
-                query.get("error").is_some_and(|error| error == "temporarily_unavailable")
-            });
+        let is_outage = is_outage(answer);
         if is_outage {
             self.told.unavailable += 1;
         } else {
@@ -146,7 +144,8 @@ impl Client<'_> {
 /// - I2: what was revoked is dead.
 /// - I3: who was not answered goes on with the token that was sent; nobody signs in again.
 pub(crate) fn under_load(server: &Server, event: impl FnOnce()) -> Told {
-    let first: Vec<Tokens> = (0..REFRESHING).map(|_| WEB.tokens(server, "openid")).collect();
+    let first: Vec<Tokens> =
+        (0..REFRESHING).map(|_| WEB.tokens_at_last(server, "openid")).collect();
     let ended = AtomicBool::new(false);
     let client =
         || Client { server, ended: &ended, told: Told::default(), answered_at: Instant::now() };
@@ -170,14 +169,14 @@ pub(crate) fn under_load(server: &Server, event: impl FnOnce()) -> Told {
             .fold(Told::default(), Told::and)
     });
     for tokens in &told.refreshed {
-        let next = Tokens::of(&WEB.refresh(server, &tokens.refresh));
+        let next = refreshes_at_last(server, &tokens.refresh);
         is_alive(server, &next.access);
     }
     for tokens in &told.revoked {
         grant_is_dead(server, &WEB, tokens);
     }
     for code in &told.redeemed {
-        WEB.redeem(server, code).refused(400, "invalid_grant");
+        answered_at_last(|| WEB.redeem(server, code)).refused(400, "invalid_grant");
     }
     let counts = (told.refreshed.len(), told.revoked.len(), told.redeemed.len());
     assert!(counts.1 > 2 && counts.2 > 2, "there was a load: {counts:?}");
@@ -197,13 +196,5 @@ struct EndOnDrop<'s>(&'s AtomicBool);
 impl Drop for EndOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-impl Answer {
-    /// Returns the parameters with which this sends a browser elsewhere.
-    fn location_query(&self) -> Option<std::collections::BTreeMap<String, String>> {
-        let (_, query) = self.header("location")?.split_once('?')?;
-        Some(parse_query(query))
     }
 }

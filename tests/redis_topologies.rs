@@ -2,35 +2,37 @@
 
 use stack::{Authority, Front, Redis, RedisCluster, RedisOptions, RedisSentinel};
 
-use crate::oauth::{ALICE, ALICES_PASSWORD, Tokens, WEB, grant_is_dead, is_alive, own_tokens};
+use crate::faults::{answered_at_last, refreshes_at_last};
+use crate::oauth::{ALICE, ALICES_PASSWORD, WEB, grant_is_dead, is_alive, own_tokens};
 use crate::server::{Server, until};
 
 /// Signs Alice in through the pages, and goes on to the end of all that she is given.
 fn signs_in_and_out(server: &Server) {
     let _log = server.log_on_failure();
-    let first = WEB.tokens(server, "openid profile offline_access");
+    let first = WEB.tokens_at_last(server, "openid profile offline_access");
     is_alive(server, &first.access);
-    let second = Tokens::of(&WEB.refresh(server, &first.refresh));
+    let second = refreshes_at_last(server, &first.refresh);
     is_alive(server, &second.access);
-    let told = WEB.introspect(server, &second.access).expect(200).json();
+    let told = answered_at_last(|| WEB.introspect(server, &second.access)).expect(200).json();
     assert_eq!((told["active"].as_bool(), told["client_id"].as_str()), (Some(true), Some("web")));
-    WEB.revoke(server, &second.refresh).expect(200);
+    answered_at_last(|| WEB.revoke(server, &second.refresh)).expect(200);
     grant_is_dead(server, &WEB, &second);
 
-    let code = WEB.code(server, "openid");
-    let tokens = Tokens::of(&WEB.redeem(server, &code));
-    WEB.redeem(server, &code).refused(400, "invalid_grant");
+    let (code, tokens) = WEB.redeemed_at_last(server, "openid");
+    answered_at_last(|| WEB.redeem(server, &code)).refused(400, "invalid_grant");
     grant_is_dead(server, &WEB, &tokens);
 
-    let reused = WEB.tokens(server, "openid");
-    let next = Tokens::of(&WEB.refresh(server, &reused.refresh));
+    let reused = WEB.tokens_at_last(server, "openid");
+    let next = refreshes_at_last(server, &reused.refresh);
     is_alive(server, &next.access);
-    WEB.refresh(server, &reused.refresh).refused(400, "invalid_grant");
+    let answer = answered_at_last(|| WEB.refresh(server, &reused.refresh));
+    answer.refused(400, "invalid_grant");
     grant_is_dead(server, &WEB, &next);
 
-    own_tokens(server, ALICE, "a-wrong-password").refused(400, "invalid_grant");
-    own_tokens(server, ALICE, ALICES_PASSWORD).expect(200);
-    server.get("/readyz").send().expect(200);
+    let log_in = |password: &str| answered_at_last(|| own_tokens(server, ALICE, password));
+    log_in("a-wrong-password").refused(400, "invalid_grant");
+    log_in(ALICES_PASSWORD).expect(200);
+    answered_at_last(|| server.get("/readyz").send()).expect(200);
 }
 
 #[test]

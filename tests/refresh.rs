@@ -7,13 +7,18 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::bearer::DISABLED_IN;
+use crate::faults::answered_at_last;
+use crate::http::Answer;
 use crate::oauth::{
     NATIVE, OTHER, OWN, SPA, Tokens, WEB, grant_is_dead, is_alive, is_dead, jwt_part, own_tokens,
 };
-use crate::server::{Server, now, until, until_within};
+use crate::server::{Server, in_time, now, until, until_within};
 use crate::wire;
 
 const PASSWORD: &str = "a-passphrase-for-tests";
+
+/// Sooner than the grace ends for whatever was refreshed so long ago.
+const WITHIN_THE_GRACE: Duration = Duration::from_secs(9);
 
 scenarios! { everywhere:
     /// RT01, RT20.
@@ -152,7 +157,7 @@ scenarios! { doors:
                 ));
             }
             until_within("nothing is refreshed", DISABLED_IN, || {
-                let answer = OWN.refresh(server, &tokens.refresh);
+                let answer = answered_at_last(|| OWN.refresh(server, &tokens.refresh));
                 if answer.status == 200 {
                     tokens = Tokens::of(&answer);
                     return false;
@@ -198,29 +203,37 @@ scenarios! { doors:
     /// presented again: at once, after a second, and towards the end of the grace, whose bound to the
     /// second is that of `refresh_is_repeated_within_the_grace` (`origin/src/store/contract`).
     fn a_lost_answer_is_asked_for_again(server) {
-        let cuts = [Cut::AtOnce, Cut::Meanwhile, Cut::AtTheAnswer];
-        let grants: Vec<_> = [100, 1_000, 8_000]
-            .into_iter()
-            .flat_map(|after| cuts.map(|cut| (after, cut, WEB.tokens(server, "openid"))))
-            .collect();
-        let began = Instant::now();
-        for (_, cut, tokens) in &grants {
-            lose_the_answer(server, &tokens.refresh, *cut);
-        }
-        let ask_again = |(after, _, tokens): &(u64, Cut, Tokens)| {
-            std::thread::sleep(Duration::from_millis(*after).saturating_sub(began.elapsed()));
-            [(); 2].map(|()| Tokens::of(&WEB.refresh(server, &tokens.refresh)))
-        };
-        // All of one moment at that moment: what has come of them is looked at behind it.
-        for grants in grants.chunks(cuts.len()) {
-            let asked: Vec<[Tokens; 2]> = grants.iter().map(ask_again).collect();
-            for [again, once_more] in asked {
-                assert_eq!(again.refresh, once_more.refresh, "one live leaf");
-                is_alive(server, &again.access);
-                let next = Tokens::of(&WEB.refresh(server, &again.refresh));
-                is_alive(server, &next.access);
+        in_time("lost answers are asked for again within the grace", || {
+            let cuts = [Cut::AtOnce, Cut::Meanwhile, Cut::AtTheAnswer];
+            let grants: Vec<_> = [100, 1_000, 8_000]
+                .into_iter()
+                .flat_map(|after| cuts.map(|cut| (after, cut, WEB.tokens(server, "openid"))))
+                .collect();
+            let began = Instant::now();
+            for (_, cut, tokens) in &grants {
+                lose_the_answer(server, &tokens.refresh, *cut);
             }
-        }
+            let refresh = |token: &str| answered_at_last(|| WEB.refresh(server, token));
+            let ask_again = |(after, _, tokens): &(u64, Cut, Tokens)| {
+                std::thread::sleep(Duration::from_millis(*after).saturating_sub(began.elapsed()));
+                [(); 2].map(|()| refresh(&tokens.refresh))
+            };
+            // All of one moment at that moment: what has come of them is looked at behind it.
+            for grants in grants.chunks(cuts.len()) {
+                let asked: Vec<[Answer; 2]> = grants.iter().map(ask_again).collect();
+                if began.elapsed() > WITHIN_THE_GRACE {
+                    return None;
+                }
+                for answers in asked {
+                    let [again, once_more] = answers.each_ref().map(Tokens::of);
+                    assert_eq!(again.refresh, once_more.refresh, "one live leaf");
+                    is_alive(server, &again.access);
+                    let next = Tokens::of(&refresh(&again.refresh));
+                    is_alive(server, &next.access);
+                }
+            }
+            Some(())
+        });
     }
 
     /// RT15, RT16: the grant's absolute end, and its end for want of use, which the row in Redis has.
@@ -280,11 +293,6 @@ scenarios! { doors:
         WEB.refresh(server, &refresh).refused(400, "invalid_grant");
         is_dead(server, &last);
     }
-}
-
-/// Does what has to be done within a second once more, with other grants, when the machine was too busy.
-fn in_time<T>(what: &str, mut act: impl FnMut() -> Option<T>) -> T {
-    (0..5).find_map(|_| act()).unwrap_or_else(|| panic!("never in time: {what}"))
 }
 
 /// When a connection is closed whose request was sent.

@@ -13,7 +13,8 @@ use stack::{Ending, Process};
 use tempfile::TempDir;
 
 use crate::browser::Browser;
-use crate::http::Request;
+use crate::faults::answered_at_last;
+use crate::http::{Answer, Request};
 use crate::oauth::{ALICE, ALICES_PASSWORD, Tokens, WEB, is_alive, is_dead};
 use crate::server::{EDGE_SECRET, Server, until};
 
@@ -63,10 +64,10 @@ fn a_user_signs_in_and_the_client_refreshes() {
     is_dead(&server, &next.access);
 
     // The edge keeps clients and keys: it goes on refusing without an origin.
-    server.origin.signal("STOP");
+    server.origin.signal(stack::Signal::STOP);
     WEB.refresh(&server, "x").refused(400, "invalid_grant");
     server.get("/oauth2/jwks").send().expect(200);
-    server.origin.signal("CONT");
+    server.origin.signal(stack::Signal::CONT);
     assert!(!edge.log().contains("Cache"), "the Cache API works: {}", edge.log());
 }
 
@@ -104,6 +105,14 @@ impl Drop for OnSocket {
     }
 }
 
+/// Asks for what the client may not have, on a connection of its own.
+fn ask_apart(server: &Server) -> Answer {
+    let url = format!("{}/oauth2/token", server.url);
+    let request = Request::new("POST", url).header("connection", "close");
+    let form = [("grant_type", "password"), ("username", "x"), ("password", "x")];
+    WEB.sign(request, &form).send()
+}
+
 /// While one workerd takes over from another, connections wait and requests are finished.
 #[test]
 fn an_upgrade_drops_no_request() {
@@ -120,11 +129,8 @@ fn an_upgrade_drops_no_request() {
             .map(|_| {
                 scope.spawn(|| {
                     while !over.load(Ordering::Relaxed) {
-                        let url = format!("{}/oauth2/token", server.url);
-                        let request = Request::new("POST", url).header("connection", "close");
-                        let form =
-                            [("grant_type", "password"), ("username", "x"), ("password", "x")];
-                        WEB.sign(request, &form).send().refused(400, "unauthorized_client");
+                        let answer = answered_at_last(|| ask_apart(&server));
+                        answer.refused(400, "unauthorized_client");
                         answered.fetch_add(1, Ordering::Relaxed);
                     }
                 })

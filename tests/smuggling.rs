@@ -4,6 +4,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::faults::answered_at_last;
+use crate::http::Request;
 use crate::oauth::{OTHER, WEB};
 use crate::server::Server;
 use crate::wire::{self, Connection};
@@ -131,6 +133,32 @@ fn attacks() -> Vec<(&'static str, String, Reading)> {
     ]
 }
 
+/// Sends an attack and a victim's request on one connection; returns the answers, without the name of
+/// the protocol, and whether the connection was closed. Once more on another connection when somebody
+/// is told that the server cannot tell now: that is nobody's own answer.
+#[track_caller]
+fn answers_on_a_shared_connection(
+    server: &Server,
+    attack: &str,
+    victim: &Request,
+) -> (Vec<String>, bool) {
+    for _ in 0..5 {
+        let mut shared = Connection::open(&server.url);
+        shared.try_write(attack.as_bytes());
+        shared.try_write(&wire::bytes(victim));
+        let (told, is_closed) = shared.rest();
+        assert!(!told.contains("authorization_endpoint"), "{attack:?}: {told}");
+        let answers: Vec<String> = told.split("HTTP/1.").skip(1).map(str::to_owned).collect();
+        let is_unavailable = |answer: &String| {
+            answer[2..].starts_with("503") && answer.contains("temporarily_unavailable")
+        };
+        if !answers.iter().any(is_unavailable) {
+            return (answers, is_closed);
+        }
+    }
+    panic!("never answered: {attack:?}");
+}
+
 /// ED04 at the origin, as if a proxy before it kept one connection for everybody: an attacker's
 /// request, then a victim's. The victim gets the own answer or none, and what was hidden gets none.
 #[test]
@@ -142,12 +170,7 @@ fn nothing_hidden_is_answered_on_a_shared_connection() {
     let victim = server.get("/oauth2/userinfo").bearer(&tokens.access);
     let mut own = Connection::open(&server.url);
     for (what, attack, reading) in attacks() {
-        let mut shared = Connection::open(&server.url);
-        shared.try_write(attack.as_bytes());
-        shared.try_write(&wire::bytes(&victim));
-        let (told, is_closed) = shared.rest();
-        let answers: Vec<&str> = told.split("HTTP/1.").skip(1).collect();
-        assert!(!told.contains("authorization_endpoint"), "{what}: {told}");
+        let (answers, is_closed) = answers_on_a_shared_connection(server, &attack, &victim);
         let status = answers.first().map_or("", |answer| &answer[2..5]);
         let as_read = match reading {
             Reading::Refused => status == "400" && answers.len() == 1 && is_closed,
@@ -157,13 +180,19 @@ fn nothing_hidden_is_answered_on_a_shared_connection() {
         };
         // What follows is the victim's own, or nothing.
         for answer in answers.iter().skip(1) {
-            assert!(answer[2..].starts_with("200") && answer.contains(&sub), "{what}: {told}");
+            assert!(
+                answer[2..].starts_with("200") && answer.contains(&sub),
+                "{what}: {answers:#?}"
+            );
         }
-        assert!(answers.len() <= 2, "{what}: {told}");
-        assert!(as_read, "{what}: {reading:?}, {is_closed}: {told}");
+        assert!(answers.len() <= 2, "{what}: {answers:#?}");
+        assert!(as_read, "{what}: {reading:?}, {is_closed}: {answers:#?}");
         // Whoever has another connection notices nothing.
-        own.write(&wire::bytes(&victim));
-        assert_eq!(own.read(&victim).expect(200).json()["sub"], sub, "{what}");
+        let answer = answered_at_last(|| {
+            own.write(&wire::bytes(&victim));
+            own.read(&victim)
+        });
+        assert_eq!(answer.expect(200).json()["sub"], sub, "{what}");
     }
 }
 
@@ -184,9 +213,11 @@ fn nothing_hidden_reaches_anybody_through_the_edge() {
                 let id = [("client_id", claims["client_id"].as_str().unwrap())];
                 let app = if id[0].1 == "web" { &WEB } else { &OTHER };
                 while !ended.load(Ordering::Relaxed) {
-                    let userinfo = server.get("/oauth2/userinfo").bearer(&tokens.access);
-                    assert_eq!(userinfo.send().expect(200).json()["sub"], claims["sub"]);
-                    let told = app.introspect(server, &tokens.access).expect(200).json();
+                    let userinfo = || server.get("/oauth2/userinfo").bearer(&tokens.access).send();
+                    let told = answered_at_last(userinfo).expect(200).json();
+                    assert_eq!(told["sub"], claims["sub"]);
+                    let told = answered_at_last(|| app.introspect(server, &tokens.access));
+                    let told = told.expect(200).json();
                     assert_eq!((&told["active"], &told["jti"]), (&true.into(), &claims["jti"]));
                 }
             });

@@ -6,8 +6,15 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use stack::Stopwatch;
 
 use crate::http::{Answer, Request};
+
+/// How long a server is waited for that has not said anything yet.
+const FIRST_BYTE_IN: Duration = Duration::from_secs(30);
+
+/// After how long a silence a server that has said something has nothing more to say.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// A connection to a server of the suite.
 pub(crate) struct Connection(BufReader<TcpStream>);
@@ -17,7 +24,7 @@ impl Connection {
     pub(crate) fn open(url: &str) -> Self {
         let stream = TcpStream::connect(authority(url)).unwrap();
         stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.set_read_timeout(Some(FIRST_BYTE_IN)).unwrap();
         Self(BufReader::new(stream))
     }
 
@@ -32,12 +39,27 @@ impl Connection {
     }
 
     /// Returns all that the server says until it closes the connection, or has been silent for
-    /// a second; and whether it has closed it.
+    /// a second after it has said something; and whether it has closed it.
     pub(crate) fn rest(&mut self) -> (String, bool) {
-        self.0.get_mut().set_read_timeout(Some(Duration::from_secs(1))).unwrap();
         let mut told = Vec::new();
-        let ended = self.0.read_to_end(&mut told);
-        let is_closed = !ended.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+        let mut piece = [0; 4_096];
+        let mut at_most = FIRST_BYTE_IN;
+        let is_closed = loop {
+            self.0.get_mut().set_read_timeout(Some(at_most)).unwrap();
+            let silence = Stopwatch::start();
+            match self.0.read(&mut piece) {
+                Ok(0) => break true,
+                Ok(length) => {
+                    told.extend_from_slice(&piece[..length]);
+                    at_most = SILENCE;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() != ErrorKind::WouldBlock => break true,
+                // While the machine stood still nobody could say anything.
+                Err(_) if silence.elapsed() < at_most => {}
+                Err(_) => break false,
+            }
+        };
         (String::from_utf8_lossy(&told).into_owned(), is_closed)
     }
 

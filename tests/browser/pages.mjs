@@ -58,12 +58,17 @@ async function signIn(name, options) {
   const button = (text) => page.getByRole("button", { name: text, exact: true });
   const last = () => Object.fromEntries(cameBack.at(-1).searchParams);
 
+  // The browser gives a field of a new page the focus in its own time.
+  const focused = () => page.locator(":focus").waitFor();
+
   await page.goto(authorize());
+  await focused();
   const focusAtLogin = await look("login");
   await page.getByLabel("Username").fill(username);
   await page.getByLabel("Password").fill("not-the-password");
   await page.getByLabel("Password").press("Enter");
   const alert = await page.getByRole("alert").innerText();
+  await focused();
   const focusAfterError = await look("login-wrong");
   const kept = await page.getByLabel("Username").inputValue();
   await page.getByLabel("Password").fill(password);

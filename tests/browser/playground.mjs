@@ -55,10 +55,14 @@ async function visitor(name, options) {
       text: await status.locator(".wire").innerText(),
     };
   };
-  const checks = async (id) => ({
-    passed: await step(id).locator(".checks .good").count(),
-    failed: await step(id).locator(".checks .bad").allInnerTexts(),
-  });
+  /** What a step has checked, once it has: the page may have been there before it. */
+  const checks = async (id) => {
+    await step(id).locator(".checks").first().waitFor();
+    return {
+      passed: await step(id).locator(".checks .good").count(),
+      failed: await step(id).locator(".checks .bad").allInnerTexts(),
+    };
+  };
   const toLogin = async () => {
     await page.goto(here);
     await press("discovery", "Send it");

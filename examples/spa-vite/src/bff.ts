@@ -91,15 +91,20 @@ export function watchSession(tell: (state: State) => void): (why?: "signed-out")
   let failures = 0;
   let last: State | undefined;
   let latest = 0;
+  /** Why nobody will be signed in, once that is known: somebody has signed out, and no question since was answered. */
+  let reason: "signed-out" | undefined;
 
   async function ask(why?: "signed-out"): Promise<void> {
     const mine = ++latest;
     clearTimeout(timer);
-    const state = await look(why);
+    // Only the latest question is listened to. Whoever asks it may not know what the one before it knew.
+    reason = why ?? reason;
+    const state = await look();
     if (mine !== latest) return;
     if (state.is === "unknown") {
-      timer = setTimeout(() => void ask(why), state.retryIn * 1000);
+      timer = setTimeout(() => void ask(), state.retryIn * 1000);
     } else {
+      reason = undefined;
       // The first tab after a sign-in tells the others, which do not tell it again.
       if (state.is === "signed-in" && last === undefined) tabs.postMessage("signed-in");
       last = state;
@@ -112,7 +117,7 @@ export function watchSession(tell: (state: State) => void): (why?: "signed-out")
     tell(state);
   }
 
-  async function look(why?: "signed-out"): Promise<State> {
+  async function look(): Promise<State> {
     try {
       const response = await bff("/session");
       const session: Session = await response.json();
@@ -123,7 +128,7 @@ export function watchSession(tell: (state: State) => void): (why?: "signed-out")
       if (error instanceof SignInNeeded) {
         failures = 0;
         const before = last?.is === "signed-out" ? last.why : last ? "ended" : "nobody";
-        return { is: "signed-out", why: why ?? before };
+        return { is: "signed-out", why: reason ?? before };
       }
       const named = error instanceof Unavailable ? error.retryAfter : undefined;
       const backOff = Math.min(2 ** failures++, 60) * (1 + Math.random() / 4);
