@@ -134,6 +134,40 @@ impl RedisSentinel {
         self.wait_other_primary(before);
     }
 
+    /// Makes a replica the primary, while another one cannot follow it: the sentinel that leads the
+    /// failover goes on with it. Returns when all sentinels name the new one.
+    ///
+    /// # Panics
+    /// When that fails, or there is no other replica.
+    pub fn begin_endless_failover(&self) {
+        let before = self.primary();
+        for sentinel in &self.sentinels {
+            let set = ["SENTINEL", "SET", SERVICE, "failover-timeout", "60000"];
+            assert_eq!(sentinel.command(&set).as_deref(), Some("+OK\r\n"));
+        }
+        let mut replicas = self.nodes.iter().enumerate().filter(|(at, _)| *at != before);
+        let (_, stays) = replicas.next_back().expect("there is a replica");
+        for (name, value) in [("replica-priority", "200"), ("masterauth", "one-that-is-wrong")] {
+            assert_eq!(stays.command(&["CONFIG", "SET", name, value]), "+OK\r\n");
+        }
+        // The sentinels look at a replica's priority every ten seconds.
+        wait_until("its priority to be known", PATIENCE, || {
+            let told = self
+                .sentinels
+                .iter()
+                .filter_map(|it| it.command(&["SENTINEL", "REPLICAS", SERVICE]));
+            told.filter(|told| told.contains("\r\n200\r\n")).count() == self.sentinels.len()
+        });
+        wait_until("a failover to begin", PATIENCE, || {
+            let answer = self.sentinels[0].command(&["SENTINEL", "FAILOVER", SERVICE]);
+            answer.is_some_and(|answer| answer.starts_with("+OK"))
+        });
+        wait_until("all sentinels to name another primary", PATIENCE, || {
+            let named = self.sentinels.iter().filter_map(Sentinel::names);
+            named.filter(|port| *port != self.nodes[before].port()).count() == self.sentinels.len()
+        });
+    }
+
     /// Waits until most of the sentinels name another primary than that at this place.
     ///
     /// # Panics
@@ -213,12 +247,11 @@ impl Sentinel {
         sentinel
     }
 
-    /// Returns the port of the primary that it names, as the origin asks for it: during a failover
-    /// `GET-MASTER-ADDR-BY-NAME` names the replica already that is to be one.
+    /// Returns the port of the primary that it names.
     fn names(&self) -> Option<u16> {
-        let told = self.command(&["SENTINEL", "MASTER", SERVICE])?;
-        // Names of fields, their values, and the length of each before it.
-        told.lines().skip_while(|line| *line != "port").nth(2)?.parse().ok()
+        let told = self.command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE])?;
+        // The host, its length before it, and so the port.
+        told.lines().nth(4)?.parse().ok()
     }
 
     fn command(&self, words: &[&str]) -> Option<String> {

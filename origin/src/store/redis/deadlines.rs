@@ -28,3 +28,16 @@ impl Default for Deadlines {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_waits_longer_is_told_by_whoever_waits_less() {
+        let Deadlines { command, connect, replicas, sentinel } = Deadlines::default();
+        assert!(connect < command);
+        assert!(2 * replicas < command, "a batch that waits behind another one");
+        assert!(sentinel < connect, "who is connected to has to be known first");
+    }
+}

@@ -72,16 +72,22 @@ impl Sentinels {
         Err(unheard(failure.as_ref()))
     }
 
+    /// Asks one sentinel. The one that leads a failover has its new epoch, and under `MASTER` still
+    /// names the primary before, until the last replica follows the new one, which may take minutes:
+    /// who the primary is stands under `GET-MASTER-ADDR-BY-NAME` alone. The epoch is asked for first,
+    /// so that it is never newer than the address.
     async fn ask(&self, link: &Link) -> Result<Named, RedisError> {
-        let mut command = redis::cmd("SENTINEL");
-        command.arg("MASTER").arg(&self.service);
         let deadline = tokio::time::Instant::now() + self.deadlines.sentinel;
-        let answer = link.ask(Request::at_once(&command), deadline).await?;
-        let mut fields: HashMap<String, String> = redis::from_redis_value(answer)?;
-        let number = |text: Option<&String>| text.and_then(|text| text.parse::<u64>().ok());
-        let epoch = number(fields.get("config-epoch")).ok_or_else(unreadable)?;
-        let port = number(fields.get("port")).and_then(|port| u16::try_from(port).ok());
-        let (host, port) = fields.remove("ip").zip(port).ok_or_else(unreadable)?;
+        let told = async |what: &str| {
+            let mut command = redis::cmd("SENTINEL");
+            command.arg(what).arg(&self.service);
+            link.ask(Request::at_once(&command), deadline).await
+        };
+        let fields: HashMap<String, String> = redis::from_redis_value(told("MASTER").await?)?;
+        let epoch = fields.get("config-epoch").and_then(|epoch| epoch.parse().ok());
+        let address = told("GET-MASTER-ADDR-BY-NAME").await?;
+        let address: Option<(String, u16)> = redis::from_redis_value(address)?;
+        let (epoch, (host, port)) = epoch.zip(address).ok_or_else(unreadable)?;
         Ok(Named { epoch, host, port })
     }
 }

@@ -87,6 +87,27 @@ async fn a_primary_that_sentinels_name_keeps_every_promise_before_and_after_a_fa
     assert_eq!(system.primary(), heir);
 }
 
+/// The sentinel that leads a failover does not end it while a replica cannot follow the new primary.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failover_that_does_not_end_leads_to_the_new_primary_all_the_same() {
+    let system = RedisSentinel::start_failing_over_after(Duration::from_secs(3), 2);
+    let redis = Arc::new(connect_patiently(&settings(&system.url())).await.unwrap());
+    let store: AnyStore = redis.clone();
+    Party::begun(&store).await;
+    let before = system.primary();
+    system.begin_endless_failover();
+    let scripts = |node: usize| system.nodes[node].info("commandstats", "cmdstat_evalsha");
+    redis.servers.check().await;
+    let old = scripts(before);
+    for _ in 0..5 {
+        redis.servers.check().await;
+        until_it_answers(async || store.put_session(&contract::session(1_000), NOW).await).await;
+    }
+    assert_eq!(scripts(before), old, "nobody writes to the one before");
+    let role = system.nodes[before].command(&["ROLE"]);
+    assert!(role.contains("master"), "the failover has ended: {role}");
+}
+
 /// A sentinel that says what it is told to, or nothing.
 struct ToldSentinel {
     port: u16,
@@ -100,20 +121,22 @@ impl ToldSentinel {
         let port = listener.local_addr().unwrap().port();
         let talks = Arc::new(AtomicBool::new(false));
         let is_talking = talks.clone();
-        let fields = [
-            ("ip", "127.0.0.1".to_owned()),
-            ("port", primary.to_string()),
-            ("config-epoch", epoch.to_string()),
-        ];
-        let text = |word: &str| format!("${}\r\n{word}\r\n", word.len());
-        let fields = fields.map(|(name, value)| text(name) + &text(&value));
-        let answer = format!("*{}\r\n{}", 2 * fields.len(), fields.concat());
+        let texts = |words: &[&str]| {
+            let words = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len()));
+            format!("*{}\r\n{}", words.len(), words.collect::<String>())
+        };
+        let address = texts(&["127.0.0.1", &primary.to_string()]);
+        let fields = texts(&["config-epoch", &epoch.to_string()]);
         std::thread::spawn(move || {
             while let Ok((mut stream, _)) = listener.accept() {
-                let (is_talking, answer) = (is_talking.clone(), answer.clone());
+                let (is_talking, answers) = (is_talking.clone(), [address.clone(), fields.clone()]);
                 std::thread::spawn(move || {
                     let mut asked = [0; 1024];
-                    while stream.read(&mut asked).is_ok_and(|read| read > 0) {
+                    while let Ok(read @ 1..) = stream.read(&mut asked) {
+                        let asked = String::from_utf8_lossy(&asked[..read]);
+                        let [address, fields] = &answers;
+                        let asks_for_address = asked.contains("GET-MASTER-ADDR-BY-NAME");
+                        let answer = if asks_for_address { address } else { fields };
                         let talks = is_talking.load(Ordering::Relaxed);
                         if talks && stream.write_all(answer.as_bytes()).is_err() {
                             break;
