@@ -250,7 +250,7 @@ fn padded(key: &Key, claims: &Value, length: usize) -> String {
 }
 
 /// Asserts that something is answered within [`AT_ONCE`]. Any try may have waited for the machine, but
-/// none takes less than the server needs: one that is quick is enough.
+/// none takes less than the server needs: one that is quick is enough, of those of ten seconds.
 #[track_caller]
 pub(crate) fn is_at_once(what: &str, mut attempt: impl FnMut()) {
     let began = Instant::now();

@@ -12,6 +12,13 @@ use crate::oauth::{OWN, Tokens, WEB, own_tokens};
 use crate::server::{EDGE_SECRET, Server, until};
 use crate::wire::{self, Connection};
 
+/// How long an origin takes to end when it takes no connections any more: ten seconds for requests that
+/// are under way, and five for logout tokens.
+pub(crate) const ENDED_IN: Duration = Duration::from_secs(15);
+
+/// How long it takes connections before, where nobody says otherwise.
+pub(crate) const DRAINED_IN: Duration = Duration::from_secs(6);
+
 /// Two origins behind a balancer, and an edge before it.
 struct Rolling {
     server: Server,
@@ -156,7 +163,7 @@ fn a_draining_origin_says_so_and_answers_what_comes() {
     assert!(server.origin.runs(), "something is under way");
     slow.write(&whole[whole.len() - 1..]);
     slow.read(&userinfo).expect(200);
-    server.origin.wait_end();
+    assert!(server.origin.ends_in() < ENDED_IN);
 }
 
 /// A person who ends it does not wait, and neither does whoever asks twice.
@@ -164,13 +171,13 @@ fn a_draining_origin_says_so_and_answers_what_comes() {
 fn a_second_signal_ends_the_drain() {
     let server = Server::start_at_drain(300);
     server.origin.signal(Signal::INT);
-    server.origin.wait_end();
+    assert!(server.origin.ends_in() < ENDED_IN);
     let server = Server::start_at_drain(300);
     server.origin.signal(Signal::TERM);
     // Two signals that come together are one.
-    until("it drains", || readiness(&server).status == 503);
+    until("it drains", || readiness(&server).json()["process"] == "ending");
     server.origin.signal(Signal::TERM);
-    server.origin.wait_end();
+    assert!(server.origin.ends_in() < ENDED_IN);
 }
 
 /// Asks the admin listener whether the origin is ready.

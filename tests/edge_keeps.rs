@@ -11,13 +11,13 @@ use serde_json::json;
 use stack::Stopwatch;
 
 use crate::browser::Browser;
-use crate::faults::{answered_at_last, refreshes_at_last};
+use crate::faults::{answered_at_last, is_outage, is_unavailable, refreshes_at_last};
 use crate::http::{Answer, Request};
 use crate::oauth::{ALICE, ALICES_PASSWORD, Tokens, VERIFIER, WEB, jwt_part, own_tokens};
 use crate::scripted::{Scripted, reply};
 use crate::server::{Server, in_time, until, until_within};
 use crate::signer::Thief;
-use crate::stalls::Stalls;
+use crate::stalls::ask_through;
 
 /// How often the origin was asked for clients by edges: nobody else asks under `other`.
 fn loads(server: &Server) -> u64 {
@@ -92,8 +92,9 @@ fn a_new_isolate_finds_the_copies_of_another() {
     let at_twin = |path: &str| Request::new("GET", format!("{twin}{path}")).send();
     in_time("the twin finds copies", || {
         server.edge.as_mut().unwrap().restart();
-        server.get(&begin).send().expect(303);
-        server.get("/oauth2/userinfo").bearer(&tokens.access).send().expect(200);
+        answered_at_last(|| server.get(&begin).send()).expect(303);
+        answered_at_last(|| server.get("/oauth2/userinfo").bearer(&tokens.access).send())
+            .expect(200);
         // What an isolate takes to begin is not meant.
         at_twin("/healthz").expect(200);
         let before = server.origin.requests(None);
@@ -143,20 +144,21 @@ fn a_revocation_is_seen_at_every_isolate() {
     for _ in 0..3 {
         let tokens = WEB.tokens(&server, "openid profile");
         let ask = |url: &str, path: &str| {
-            let request = || Request::new("GET", format!("{url}{path}")).bearer(&tokens.access);
-            answered_at_last(|| request().send())
+            Request::new("GET", format!("{url}{path}")).bearer(&tokens.access).send()
         };
         for url in &isolates {
-            ask(url, "/oauth2/userinfo").expect(200);
-            ask(url, "/api/up").expect(200);
+            answered_at_last(|| ask(url, "/oauth2/userinfo")).expect(200);
+            answered_at_last(|| ask(url, "/api/up")).expect(200);
         }
         WEB.revoke(&server, &tokens.refresh).expect(200);
         let began = Instant::now();
         let mut refused = [false; 2];
         let look = |url: &str, refused: &mut bool| {
-            ask(url, "/oauth2/userinfo").refused(401, "invalid_token");
+            let userinfo = || ask(url, "/oauth2/userinfo");
+            answered_at_last(userinfo).refused(401, "invalid_token");
             let answer = ask(url, "/api/up");
             match answer.status {
+                503 => is_unavailable(&answer),
                 200 => assert!(!*refused, "it was refused before: {answer:?}"),
                 _ => answer.refused(401, "invalid_token"),
             }
@@ -235,7 +237,7 @@ fn a_rotation_of_keys_refuses_nobody() {
     let tokens = Tokens::of(&WEB.refresh(&server, &tokens.refresh));
     server.cadence(&["key", "rotate", "--signs-in", "8"]);
     let (ended, seen) = (AtomicBool::new(false), Mutex::<BTreeMap<String, usize>>::default());
-    let stalls = Stalls::watch();
+    let stalls = stack::Stalls::watch();
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
@@ -243,11 +245,11 @@ fn a_rotation_of_keys_refuses_nobody() {
                 while !ended.load(Ordering::Relaxed) {
                     for path in ["/api/up", "/oauth2/userinfo", "/api/me"] {
                         let ask = || server.get(path).bearer(&tokens.access).send();
-                        stalls.ask(ask).expect(200);
+                        ask_through(&stalls, ask).expect(200);
                     }
                     *seen.lock().unwrap().entry(kid(&tokens.access)).or_default() += 1;
                     let refresh = || WEB.refresh(&server, &tokens.refresh);
-                    tokens = Tokens::of(&stalls.ask(refresh));
+                    tokens = Tokens::of(&ask_through(&stalls, refresh));
                 }
             });
         }
@@ -274,7 +276,7 @@ impl Load<'_> {
     fn ask(&self, what: &'static str, ask: impl FnOnce() -> Answer, allowed: &[&str]) -> Answer {
         let asked = Instant::now();
         let answer = ask();
-        if answer.status == 503 {
+        if is_outage(&answer) {
             self.unavailable.lock().unwrap().push((asked, Instant::now()));
         }
         let told = match answer.status {
@@ -364,9 +366,9 @@ fn a_minute_without_the_origin_says_no_to_nobody() {
         });
         (load.counts.into_inner().unwrap(), load.unavailable.into_inner().unwrap())
     };
-    let stalls = Stalls::watch();
+    let stalls = stack::Stalls::watch();
     let (before, unavailable) = load(&server, &mut tokens, Duration::from_secs(2));
-    assert!(unavailable.iter().all(|it| stalls.excuse(*it)), "{before:?}");
+    assert!(unavailable.iter().all(|(from, to)| stalls.excuse(*from, *to)), "{before:?}");
     server.origin.kill();
     let (away, _) = load(&server, &mut tokens, Duration::from_mins(1));
     server.origin.restart();
@@ -379,7 +381,7 @@ fn a_minute_without_the_origin_says_no_to_nobody() {
         *tokens = refreshes_at_last(&server, &tokens.refresh);
     }
     let (after, unavailable) = load(&server, &mut tokens, Duration::from_secs(2));
-    assert!(unavailable.iter().all(|it| stalls.excuse(*it)), "{after:?}");
+    assert!(unavailable.iter().all(|(from, to)| stalls.excuse(*from, *to)), "{after:?}");
     own_tokens(&server, ALICE, ALICES_PASSWORD).expect(200);
     println!("| asked while the origin was away | answered | times |\n|---|---|---|");
     for ((what, told), count) in &away {

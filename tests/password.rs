@@ -3,7 +3,7 @@
 use crate::faults::answered_at_last;
 use crate::http::Answer;
 use crate::oauth::{ALICE, ALICES_PASSWORD, OWN, Tokens, is_alive, own_tokens};
-use crate::server::{Server, unique};
+use crate::server::{Server, in_time, unique};
 use crate::throttling::{a_hundred_are_looked_at, ten_are_looked_at};
 
 scenarios! { everywhere:
@@ -128,18 +128,20 @@ scenarios! { doors:
 
     /// PW05, PW06: ten guesses, however they are spelled and however many come at once.
     fn guessing_is_throttled_for_the_user(server) {
-        let name = server.new_user("vic");
-        let answers: Vec<Answer> = std::thread::scope(|scope| {
+        let name = in_time("ten guesses are looked at", || {
+            let name = server.new_user("vic");
             let spelled = [name.clone(), name.to_uppercase(), format!(" {name} ")];
-            let hands: Vec<_> = (0..20)
-                .map(|hand| {
-                    let name = spelled[hand % spelled.len()].clone();
-                    scope.spawn(move || own_tokens(server, &name, "guess"))
-                })
-                .collect();
-            hands.into_iter().map(|hand| hand.join().unwrap()).collect()
+            let answers: Vec<Answer> = std::thread::scope(|scope| {
+                let guess = |hand: usize| {
+                    let name = &spelled[hand % spelled.len()];
+                    scope.spawn(move || own_tokens(server, name, "guess"))
+                };
+                let hands: Vec<_> = (0..20).map(guess).collect();
+                hands.into_iter().map(|hand| hand.join().unwrap()).collect()
+            });
+            ten_are_looked_at(&answers, |_| own_tokens(server, &name, "guess"))?;
+            Some(name)
         });
-        ten_are_looked_at(&answers, |_| own_tokens(server, &name, "guess"));
 
         let answer = answered_at_last(|| own_tokens(server, &name, "a-passphrase-for-tests"));
         assert_eq!(answer.status, 429, "the right one as well: {answer:?}");

@@ -13,13 +13,13 @@ use stack::{Front, Origin, OriginSettings, Postgres, Redis};
 
 use crate::browser::Browser;
 use crate::command_line::cadence;
-use crate::faults::answered_at_last;
-use crate::http::{Answer, Request};
+use crate::faults::{answered_at_last, is_unavailable};
+use crate::http::Request;
 use crate::oauth::{
     ALICE, ALICES_PASSWORD, LATER_THAN_THE_GRACE, SPA, Tokens, WEB, grant_is_dead, is_alive,
     jwt_part, own_tokens,
 };
-use crate::server::{EDGE_SECRET, Server, now, until};
+use crate::server::{EDGE_SECRET, Server, now, until, until_within};
 use crate::wire::{self, Connection};
 
 /// Encrypts the signing keys: both origins must have the same.
@@ -228,11 +228,6 @@ fn a_key_rotation_at_one_origin_disturbs_nobody() {
 }
 
 #[track_caller]
-fn is_unavailable(answer: &Answer) {
-    answer.refused(503, "temporarily_unavailable");
-    assert!(answer.header("retry-after").is_some(), "{answer:?}");
-}
-
 /// What everybody may see while PostgreSQL is away: 503, or still the truth.
 fn nobody_is_told_no(shared: &Shared, tokens: &Tokens, cookie: &str) {
     let server = &shared.server;
@@ -275,7 +270,7 @@ fn without_postgres_nobody_is_told_no() {
         }
         // What was remembered for two seconds is forgotten, and whoever asks notices it.
         thread::sleep(Duration::from_millis(2_500));
-        until("no origin remembers the user", || {
+        until_within("no origin remembers the user", Duration::from_secs(2), || {
             let userinfo = |door| at(door, "/oauth2/userinfo").bearer(&tokens.access).send();
             shared.doors().iter().all(|door| userinfo(door).status == 503)
         });

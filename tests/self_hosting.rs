@@ -13,10 +13,10 @@ use stack::{Ending, Process};
 use tempfile::TempDir;
 
 use crate::browser::Browser;
-use crate::faults::answered_at_last;
 use crate::http::{Answer, Request};
 use crate::oauth::{ALICE, ALICES_PASSWORD, Tokens, WEB, is_alive, is_dead};
 use crate::server::{EDGE_SECRET, Server, until};
+use crate::stalls::ask_through;
 
 /// Lays a folder out as docs/self-hosting.md says.
 fn install(folder: &Path) -> PathBuf {
@@ -124,12 +124,13 @@ fn an_upgrade_drops_no_request() {
     let mut edge = OnSocket::start(&config, &server, &socket);
     server.get("/oauth2/jwks").send().expect(200);
     let (over, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let stalls = stack::Stalls::watch();
     std::thread::scope(|scope| {
         let clients: Vec<_> = (0..4)
             .map(|_| {
                 scope.spawn(|| {
                     while !over.load(Ordering::Relaxed) {
-                        let answer = answered_at_last(|| ask_apart(&server));
+                        let answer = ask_through(&stalls, || ask_apart(&server));
                         answer.refused(400, "unauthorized_client");
                         answered.fetch_add(1, Ordering::Relaxed);
                     }

@@ -91,14 +91,15 @@ fn times(
     }
     let mut connection = Connection::open(url);
     let mut times = vec![Vec::new(); kinds.len()];
-    let mut unanswered = 0;
+    let mut unanswered = vec![0; kinds.len()];
     // The first answers of a connection are nobody's measure.
     for (place, kind) in (0..kinds.len()).chain(order).enumerate() {
         let (mut took, mut answer) = timed(&mut connection, &kinds[kind].1());
         while answer.status == 503 {
             is_unavailable(&answer);
-            unanswered += 1;
-            assert!(unanswered * FEW <= kinds.len() * many, "{unanswered} were answered 503");
+            unanswered[kind] += 1;
+            let name = kinds[kind].0;
+            assert!(unanswered[kind] * FEW <= many, "{name}: {unanswered:?} were answered 503");
             (took, answer) = timed(&mut connection, &kinds[kind].1());
         }
         if place >= kinds.len() {

@@ -34,7 +34,7 @@ pub use redis_cluster::RedisCluster;
 pub use redis_sentinel::RedisSentinel;
 pub use rustix::process::Signal;
 pub use standing::Seen;
-pub use stopwatch::{Stopwatch, Watch};
+pub use stopwatch::{Stall, Stalls, Stopwatch, Watch, excuse, still_for};
 
 use std::net::TcpStream;
 

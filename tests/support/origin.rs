@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -152,7 +153,16 @@ impl Origin {
     /// # Panics
     /// When it does not end.
     pub fn wait_end(&self) {
-        self.process.as_ref().expect("the origin was started").wait_end();
+        let _ = self.ends_in();
+    }
+
+    /// Waits until it has ended by itself, and returns how long that took.
+    ///
+    /// # Panics
+    /// When it does not end.
+    #[must_use]
+    pub fn ends_in(&self) -> Duration {
+        self.process.as_ref().expect("the origin was started").ends_in()
     }
 
     /// Tells whether it runs.

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
+use crate::Stopwatch;
+
 /// Starts the program given behind it, writes its process id, and ends it with all that it has
 /// started when standard input ends, which it does when the parent goes, for whatever reason.
 const GUARD: &str = r#"
@@ -135,9 +137,20 @@ impl Process {
     /// Waits until the program has ended.
     ///
     /// # Panics
-    /// When it has not in time.
+    /// When it does not.
     pub fn wait_end(&self) {
+        let _ = self.ends_in();
+    }
+
+    /// Waits until the program has ended, and returns how long that took.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[must_use]
+    pub fn ends_in(&self) -> Duration {
+        let began = Stopwatch::start();
         wait_until("a process to end", PATIENCE, || !self.runs());
+        began.elapsed()
     }
 
     /// Returns what the program has printed so far.

@@ -12,7 +12,10 @@ mod tokens;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::ops::Range;
 use std::time::Duration;
+
+use stack::{Stall, excuse};
 
 use crate::history::{Act, Answer, By, Event, Health, Line, Mark, Told};
 
@@ -34,14 +37,9 @@ pub const GRACE: Duration = Duration::from_secs(10);
 /// How long an answer may take: the edge's deadline, and what a loaded machine adds.
 pub const ANSWERED_IN: Duration = Duration::from_secs(8);
 
-/// For how long the machine must stand still before failures are its own.
-pub const STALL: Duration = Duration::from_millis(150);
-
-/// For how long after that the system may still believe that its parts are away: it has to ask them again.
-pub const AFTERMATH: Duration = Duration::from_secs(1);
-
-/// For how long a password is worked on before it is answered that there is no room.
-pub const PASSWORD_IN: Duration = Duration::from_secs(1);
+/// How long a password is worked on that is answered 503 then: as long as it may wait for its turn, until
+/// the origin's own deadline, and what the way there takes.
+pub const PASSWORD_IN: Range<Duration> = Duration::from_secs(1)..Duration::from_millis(2_500);
 
 /// How soon readiness tells that the store is away, and what a loaded machine adds.
 pub const UNREADY_IN: Duration = Duration::from_secs(2);
@@ -82,6 +80,8 @@ pub struct Record {
     pub marks: Vec<(Duration, Mark)>,
     /// Health checks.
     pub health: Vec<Health>,
+    /// When the whole machine stood still.
+    pub stalls: Vec<Stall>,
     /// The grant of each token that a client was given: the code that it began with.
     grants: HashMap<String, String>,
     /// What may have ended a grant, by the code that it began with, or a single token.
@@ -109,6 +109,7 @@ impl Record {
         for line in lines {
             match line {
                 Line::Event(event) => record.events.push(event),
+                Line::Mark(to, Mark::StoodStill(from)) => record.stalls.push((from, to)),
                 Line::Mark(at, mark) => record.marks.push((at, mark)),
                 Line::Health(health) => record.health.push(health),
             }
@@ -125,24 +126,14 @@ impl Record {
     /// Tells whether an event failed for want of a machine, which is nobody's fault where nothing must
     /// fail: while the whole machine stood still, or soon after, for so long that the system may have
     /// taken its parts for lost; or because a password, which the load has checked two at a time, did
-    /// not get the processor that it takes.
+    /// not get the processor that it takes, and was answered so.
     #[must_use]
     pub fn lacked_a_machine(&self, event: &Event) -> bool {
-        let from = event.began.saturating_sub(AFTERMATH);
-        let is_slow = event.ended.saturating_sub(event.began) >= PASSWORD_IN;
+        let took = event.ended.saturating_sub(event.began);
+        let is_password = matches!(event.act, Act::LogIn(_)) && event.status() == Some(503);
         event.failure().is_some()
-            && (self.stood_still_for(from, event.ended) >= STALL
-                || (matches!(event.act, Act::LogIn(_)) && is_slow))
-    }
-
-    /// Returns for how long the whole machine stood still between two moments.
-    #[must_use]
-    pub fn stood_still_for(&self, from: Duration, to: Duration) -> Duration {
-        let within = |(at, mark): &(Duration, Mark)| match mark {
-            Mark::StoodStill(since) => to.min(*at).saturating_sub(from.max(*since)),
-            _ => Duration::ZERO,
-        };
-        self.marks.iter().map(within).sum()
+            && (excuse(&self.stalls, event.began, event.ended)
+                || is_password && PASSWORD_IN.contains(&took))
     }
 
     /// Follows tokens from code to code exchange to refresh.

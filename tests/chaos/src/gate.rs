@@ -165,8 +165,10 @@ async fn answer(
             Err(io::Error::other("the reply is swallowed"))
         }
         Some(Trick::Twice) => {
-            let (first, ()) = tokio::join!(shared.hand_on(&arrived), shared.copy(&arrived));
-            first
+            // Whoever asked may have gone before the copy is answered.
+            let (shared_then, again) = (shared.clone(), arrived.clone());
+            tokio::spawn(async move { shared_then.copy(&again).await });
+            shared.hand_on(&arrived).await
         }
         Some(Trick::AgainAfter(pause)) => {
             let (shared_then, again) = (shared.clone(), arrived.clone());

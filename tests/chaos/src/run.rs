@@ -9,7 +9,7 @@ use stack::Watch;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use crate::checker::{self, Record, Recovery, Violation};
+use crate::checker::{self, ANSWERED_IN, Record, Recovery, Violation};
 use crate::client::Client;
 use crate::faults::Fault;
 use crate::history::{Act, By, Event, Health, History, Line, Mark, Told};
@@ -23,10 +23,6 @@ const CHECKED_EVERY: Duration = Duration::from_millis(100);
 
 /// How long the recovery may take at most before it is given up.
 const GIVEN_UP_IN: Duration = Duration::from_secs(25);
-
-/// How late a thread must run for it to be written down: on a machine that is merely busy it is a few
-/// milliseconds late.
-const NOTICED: Duration = Duration::from_millis(20);
 
 /// How long connections may stay that nobody uses.
 const IDLE_FOR: Duration = Duration::from_secs(20);
@@ -156,14 +152,15 @@ impl Stage<'_> {
         self.history.mark(Mark::StoreMayBeBack);
     }
 
-    /// Waits for Redis, which has been started, and says that it is back. Others may have seen it
-    /// since it was asked last in vain.
+    /// Starts Redis, which is away, waits for it, and says that it is back. Others may have seen it since
+    /// it was asked last in vain.
     ///
     /// # Panics
-    /// When it does not come back within a minute.
-    pub fn redis_returns(&mut self) {
+    /// When it does not come back.
+    pub fn restarts_redis(&mut self) {
         let mut away_at = self.history.now();
         let redis = self.system.redis();
+        redis.begin_restart();
         stack::wait_until("redis-server", stack::PATIENCE, || {
             assert!(redis.runs(), "redis-server has ended:\n{}", redis.log());
             let asked_at = self.history.now();
@@ -247,28 +244,26 @@ impl Stage<'_> {
 
     /// Counts the requests that were begun and failed between two moments, whyever.
     #[must_use]
-    pub fn failures(&self, from: Duration, to: Duration) -> u64 {
-        self.count(|_, event| is_failure_within(event, from, to))
+    pub fn failures(&self, from: Duration, to: Duration, counts: impl Fn(&Act) -> bool) -> u64 {
+        self.count(|_, event| is_failure_within(event, from, to) && counts(&event.act))
     }
 
     /// Counts those of them that failed while the machine ran.
     #[must_use]
-    pub fn failures_of(&self, from: Duration, to: Duration, counts: impl Fn(&Act) -> bool) -> u64 {
+    pub fn failures_of_the_system(&self, from: Duration, to: Duration) -> u64 {
         self.count(|record, event| {
-            is_failure_within(event, from, to)
-                && !record.lacked_a_machine(event)
-                && counts(&event.act)
+            is_failure_within(event, from, to) && !record.lacked_a_machine(event)
         })
     }
 
-    /// Counts those whose first request since a moment was not answered, or only that it failed.
-    pub fn hit(&self, since: Duration, whose: impl Iterator<Item = By>) -> usize {
-        let record = self.record();
-        let is_hit = |by: &By| {
-            let first = record.events.iter().find(|it| it.by == *by && it.began >= since);
-            first.is_some_and(|event| event.failure().is_some())
-        };
-        whose.filter(is_hit).count()
+    /// Counts the requests that were under way at a moment, and were not answered, or only that they
+    /// failed.
+    #[must_use]
+    pub fn hit_at(&self, moment: Duration, by: impl Fn(By) -> bool) -> u64 {
+        self.count(|_, event| {
+            let is_under_way = event.began < moment && event.ended > moment;
+            is_under_way && event.failure().is_some() && by(event.by)
+        })
     }
 
     fn count(&self, counts: impl Fn(&Record, &Event) -> bool) -> u64 {
@@ -310,10 +305,12 @@ impl Stage<'_> {
     /// When no client did.
     #[must_use]
     pub fn user_of(&self, act: &Act) -> u32 {
-        let mut user = None;
+        let (mut from, mut user) = (0, None);
         stack::wait_until("a client's answer", stack::PATIENCE, || {
-            let record = self.record();
-            user = record.events.iter().find(|event| event.act == *act).map(|event| event.user);
+            from = self.history.look_from(from, |line| match line {
+                Line::Event(event) if event.act == *act => user = Some(event.user),
+                _ => {}
+            });
             user.is_some()
         });
         user.unwrap_or_default()
@@ -370,8 +367,8 @@ pub fn run(fault: &Fault, profile: Profile) -> Outcome {
     let mut system = System::start(&runtime, fault.plan);
     let history = Arc::new(History::begin(&file).expect("a history can be begun"));
     let of_watch = Arc::clone(&history);
-    let _watch = Watch::begin(NOTICED, move |since, _| {
-        of_watch.mark(Mark::StoodStill(of_watch.time_of(since)));
+    let _watch = Watch::begin(move |from, to| {
+        of_watch.mark_at(of_watch.time_of(to), Mark::StoodStill(of_watch.time_of(from)));
     });
     let (end, ending) = watch::channel(false);
 
@@ -551,7 +548,7 @@ fn judge_recovery(recovery: &Recovery, profile: Profile) -> Vec<Violation> {
 
 /// Asks the origin's admin listener whether it is ready and alive.
 async fn check_health(history: Arc<History>, url: String, mut ending: watch::Receiver<bool>) {
-    let client = reqwest::Client::builder().no_proxy().timeout(GIVEN_UP_IN).build();
+    let client = reqwest::Client::builder().no_proxy().timeout(ANSWERED_IN).build();
     let Ok(client) = client else { return };
     let ask = |path: &'static str| {
         let asked = client.get(format!("{url}{path}")).send();

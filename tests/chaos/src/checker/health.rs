@@ -20,12 +20,14 @@ pub fn i8(record: &Record) -> Vec<Violation> {
         }
     }
     for (lost, may_be_back) in windows {
-        let within = |health: &&Health| health.at > lost && health.until < may_be_back;
+        let within = |health: &&Health| health.at > lost && health.at < may_be_back;
         for health in record.health.iter().filter(within) {
             let mut violation = |what: &str| {
                 found.push(Violation::new("I8", health.at, what));
             };
-            if health.at > lost + UNREADY_IN && health.ready == Some(true) {
+            // What was answered later may have been seen later.
+            let is_of_then = health.until < may_be_back && health.at > lost + UNREADY_IN;
+            if is_of_then && health.ready == Some(true) {
                 violation("ready without a store");
             }
             if health.live != Some(true) {

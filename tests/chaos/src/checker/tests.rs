@@ -312,6 +312,7 @@ fn i6_a_password_that_lacked_a_processor_is_no_failure_of_the_server() {
     for (act, took, count) in [
         (Act::LogIn(fields()), 1_000, 0),
         (Act::LogIn(fields()), 900, 1),
+        (Act::LogIn(fields()), 2_500, 1),
         (Act::Consent(fields()), 1_000, 1),
     ] {
         let (began, ended) = (at(200), at(200 + took));
@@ -319,6 +320,9 @@ fn i6_a_password_that_lacked_a_processor_is_no_failure_of_the_server() {
         let refused = Event { by: By::Client(1), user: 1, began, ended, act, answer };
         let lines = [Line::Mark(at(100), Mark::Baseline), Line::Event(refused.clone())];
         assert_eq!(failures_outside(&Record::of(lines.into())).len(), count, "{refused:?}");
+        let lost = Event { answer: Answer::Lost("reset".into()), ..refused };
+        let lines = [Line::Mark(at(100), Mark::Baseline), Line::Event(lost)];
+        assert_eq!(failures_outside(&Record::of(lines.into())).len(), 1, "only 503 says why");
     }
 }
 
@@ -337,6 +341,8 @@ fn i8_a_readiness_that_lies_and_a_liveness_that_asks_for_a_restart_are_found() {
     breaks(with(health(9_100, true, true)), &[]);
     let silent = Line::Health(Health { at: at(1_500), until: at(4_500), ready: None, live: None });
     breaks(with(silent), &["I8"]);
+    let hangs = Line::Health(Health { at: at(1_500), until: at(9_500), ready: None, live: None });
+    breaks(with(hangs), &["I8"]);
 
     // Who waits for the store need not be the first one that sees it.
     let may_be_back = Line::Mark(at(5_000), Mark::StoreMayBeBack);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
+use stack::still_for;
 
 use super::{
     ANSWERED_IN, REVOKED_AT_UPSTREAM_IN, REVOKED_IN_AN_OUTAGE_IN, Record, Violation, is_refused,
@@ -66,7 +67,7 @@ pub fn i4(record: &Record) -> Vec<Violation> {
             let what = format!("{}: {what}", event.act.kind());
             found.push(Violation::new("I4", event.ended, what));
         };
-        let stood_still = record.stood_still_for(event.began, event.ended);
+        let stood_still = still_for(&record.stalls, event.began, event.ended);
         let took = event.ended.saturating_sub(event.began + stood_still);
         // What follows redirects is several requests.
         let is_one = !matches!(event.act, Act::Begin | Act::LogIn(_) | Act::Consent(_));

@@ -49,7 +49,7 @@ fn edge(stage: &mut Stage<'_>) {
 fn redis(stage: &mut Stage<'_>) {
     for seconds in [120, -120, 20, -20, 8, -8] {
         let (from, until) = step(stage, |clocks| &clocks.redis, seconds, redis_is_wrong);
-        let failed = stage.failures_of(from, until, |_| true);
+        let failed = stage.failures_of_the_system(from, until);
         stage.holds(failed == 0, "I6", format!("{failed} requests failed by Redis's clock"));
     }
 }
@@ -59,11 +59,11 @@ fn redis(stage: &mut Stage<'_>) {
 fn edge_is_believed(stage: &mut Stage<'_>, seconds: i64, (from, until): (Duration, Duration)) {
     let (failed, holds) = match seconds.abs() {
         0..=HARMLESS => {
-            let failed = stage.failures_of(from, until, |_| true);
+            let failed = stage.failures_of_the_system(from, until);
             (failed, failed == 0)
         }
         apart => {
-            let failed = stage.failures(from, until);
+            let failed = stage.failures(from, until, |_| true);
             (failed, apart < 30 || failed > 0)
         }
     };

@@ -44,14 +44,14 @@ fn forgotten(stage: &mut Stage<'_>) {
         stage.begins();
         stage.system.edge.kill();
         let before = stage.system.origin().requests(Some(JWKS));
-        let lines = stage.system.edge.log().len();
+        let logged = stage.system.edge.log().len();
         stage.system.edge.restart();
         let began = Instant::now();
         stage.returned();
         stage.settles();
         let asked = stage.system.origin().requests(Some(JWKS)) - before;
         let log = stage.system.edge.log();
-        let failed = log.get(lines..).unwrap_or_default().matches(JWKS).count() as u64;
+        let failed = log.get(logged..).unwrap_or_default().matches(JWKS).count() as u64;
         let renewed = began.elapsed().as_secs() / RENEWED_EVERY.as_secs();
         stage.note(format!("key set asked for {asked} times"));
         let what = format!("one isolate asked {asked} times for the key set, {failed} in vain");

@@ -1,7 +1,7 @@
 //! The origin dies, hangs, or is replaced.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::{Fault, Plan};
@@ -40,17 +40,19 @@ fn killed(stage: &mut Stage<'_>) {
     stage.loses_answers();
     // Once some of them are answered, the others are on their way: whose answer is the last of those
     // kills the origin, for nobody else knows it as soon.
-    let burst_at = stage.history.now();
     let (answered, origin) = (Arc::new(AtomicU32::new(0)), stage.system.origin().pid());
+    let killed_at = Arc::<OnceLock<Duration>>::default();
     let numbered = (FIRST_SPARE..).zip(acts);
     let burst: Vec<_> = numbered
         .map(|(number, (user, act))| {
             let (door, history) = (door.clone(), stage.history.clone());
             let (answered, by) = (answered.clone(), By::Client(number));
+            let killed_at = killed_at.clone();
             stage.runtime.spawn(async move {
                 for _ in 0..TRIES {
                     let event = ask(&door, &history, by, user, act.clone()).await;
                     if answered.fetch_add(1, Ordering::Relaxed) + 1 == many / 20 {
+                        let _ = killed_at.set(history.now());
                         stack::send(origin, stack::Signal::KILL);
                     }
                     if event.failure().is_none() {
@@ -61,9 +63,7 @@ fn killed(stage: &mut Stage<'_>) {
             })
         })
         .collect();
-    stack::wait_until("some to be answered", stack::PATIENCE, || {
-        answered.load(Ordering::Relaxed) >= many / 20
-    });
+    stack::wait_until("some to be answered", stack::PATIENCE, || killed_at.get().is_some());
     stage.system.origin().kill();
     let began = Instant::now();
     stage.system.origin().restart();
@@ -76,12 +76,13 @@ fn killed(stage: &mut Stage<'_>) {
             let _ = task.await;
         }
     });
-    let hit = stage.hit(burst_at, (FIRST_SPARE..FIRST_SPARE + many).map(By::Client));
+    let of_burst = |by| matches!(by, By::Client(FIRST_SPARE..));
+    let hit = stage.hit_at(killed_at.get().copied().unwrap_or_default(), of_burst);
     stage.note(format!(
         "{hit} of {many} under way without an answer, ready again in {:.2} s",
         took.as_secs_f64()
     ));
-    let least = many as usize / if stage.profile.judges_times { 2 } else { 10 };
+    let least = u64::from(many) / if stage.profile.judges_times { 2 } else { 10 };
     stage.holds(hit >= least, "I1", format!("only {hit} were under way"));
 }
 

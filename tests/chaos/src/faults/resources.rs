@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::{Fault, Plan};
 use crate::checker::{Record, percentile_of};
-use crate::client::Client;
+use crate::client::{ASKS_AGAIN_IN, Client};
 use crate::history::{Act, Event, History};
 use crate::run::{Stage, once_idle};
 use crate::system::USERS;
@@ -89,7 +89,7 @@ fn overload(stage: &mut Stage<'_>) {
     stage.begins();
     let (first, second) = (stage.history.now(), logins(stage));
     let asked = stage.asked(first, second, |act| matches!(act, Act::UserInfo(_)));
-    let failed = stage.failures_of(first, second, |act| matches!(act, Act::UserInfo(_)));
+    let failed = stage.failures(first, second, |act| matches!(act, Act::UserInfo(_)));
     stage.note(format!("userinfo under a flood of logins: {failed} of {asked} failed"));
     // Of a handful one says nothing.
     let starves = failed * 10 > asked && (stage.profile.judges_times || failed > 1);
@@ -245,6 +245,7 @@ fn own_token(stage: &Stage<'_>) -> String {
         if let Some(token) = client.access_token() {
             return token.to_owned();
         }
+        std::thread::sleep(ASKS_AGAIN_IN);
     }
     panic!("nobody can sign in");
 }
