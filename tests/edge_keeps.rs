@@ -92,7 +92,7 @@ fn a_new_isolate_finds_the_copies_of_another() {
     let at_twin = |path: &str| Request::new("GET", format!("{twin}{path}")).send();
     in_time("the twin finds copies", || {
         server.edge.as_mut().unwrap().restart();
-        answered_at_last(|| server.get(&begin).send()).expect(303);
+        until("a sign-in begins", || server.get(&begin).send().status == 303);
         answered_at_last(|| server.get("/oauth2/userinfo").bearer(&tokens.access).send())
             .expect(200);
         // What an isolate takes to begin is not meant.
