@@ -5,11 +5,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use stack::{Backing, Balancer, Edge, EdgeSettings, Origin, OriginSettings, Signal};
+use stack::{Backing, Balancer, Edge, EdgeSettings, Origin, OriginSettings, Signal, Stalls};
 
 use crate::http::{Answer, Request};
 use crate::oauth::{OWN, Tokens, WEB, own_tokens};
 use crate::server::{EDGE_SECRET, Server, until};
+use crate::stalls::ask_through;
 use crate::wire::{self, Connection};
 
 /// How long an origin takes to end when it takes no connections any more: ten seconds for requests that
@@ -63,14 +64,18 @@ impl Rolling {
 }
 
 /// A client that does one thing after the other, and expects each to succeed.
-fn refreshes(url: &str, first: Tokens, ended: &AtomicBool) -> usize {
+fn refreshes(url: &str, first: Tokens, ended: &AtomicBool, stalls: &Stalls) -> usize {
     let (mut tokens, mut requests) = (first, 0);
     while !ended.load(Ordering::Relaxed) {
-        let userinfo = Request::new("GET", format!("{url}/oauth2/userinfo"));
-        userinfo.bearer(&tokens.access).send().expect(200);
+        let userinfo = || {
+            let request = Request::new("GET", format!("{url}/oauth2/userinfo"));
+            request.bearer(&tokens.access).send()
+        };
+        ask_through(stalls, userinfo).expect(200);
         let form = [("grant_type", "refresh_token"), ("refresh_token", tokens.refresh.as_str())];
-        let request = OWN.sign(Request::new("POST", format!("{url}/oauth2/token")), &form);
-        let next = Tokens::of(&request.send());
+        let refresh =
+            || OWN.sign(Request::new("POST", format!("{url}/oauth2/token")), &form).send();
+        let next = Tokens::of(&ask_through(stalls, refresh));
         assert_ne!(next.refresh, tokens.refresh);
         tokens = next;
         requests += 2;
@@ -91,15 +96,16 @@ fn a_rolling_restart_of_two_origins_loses_nothing() {
     let names: Vec<String> = (0..6).map(|_| rolling.server.new_user("rolling")).collect();
     let ended = AtomicBool::new(false);
     let requests = Mutex::new(0);
+    let stalls = Stalls::watch();
     std::thread::scope(|scope| {
         let clients: Vec<_> = names
             .iter()
             .map(|name| {
                 let tokens =
                     Tokens::of(&own_tokens(&rolling.server, name, "a-passphrase-for-tests"));
-                let (url, ended, requests) = (&url, &ended, &requests);
+                let (url, ended, requests, stalls) = (&url, &ended, &requests, &stalls);
                 scope.spawn(move || {
-                    let sent = refreshes(url, tokens, ended);
+                    let sent = refreshes(url, tokens, ended, stalls);
                     *requests.lock().unwrap() += sent;
                 })
             })
