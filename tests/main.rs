@@ -104,6 +104,7 @@ mod pages;
 mod pair;
 mod password;
 mod postgres;
+mod randomness;
 mod rate_limit;
 mod redirect_fuzz;
 mod redirect_uri;

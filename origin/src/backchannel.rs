@@ -193,7 +193,8 @@ async fn attempt(app: &App, http: &Client, taken: &TakenNotice) -> Result<Outcom
     let record = record.map_err(|error| error.to_string())?;
     let Some(record) = record else { return Ok(Outcome::Withdrawn) };
     let Some(uri) = &record.client.backchannel_logout_uri else { return Ok(Outcome::Withdrawn) };
-    let (jti, now) = (clock::random(), clock::now());
+    let jti = clock::try_random().ok_or("the operating system has no random source")?;
+    let now = clock::now();
     let (keys, client) = (app.keys.load(), &record.client);
     let logout_token = issue::logout_token(&keys, &app.issuer, client, &taken.notice, &jti, now)
         .map_err(|error| error.to_string())?;

@@ -3,10 +3,8 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-/// What is preloaded into the processes that go by such a clock.
-const LIBRARY: &str = include_str!("clock.c");
+use crate::preload::library;
 
 /// A wall clock, and the processes that go by it.
 #[derive(Clone, Debug)]
@@ -22,15 +20,7 @@ impl Clock {
     /// When there is no C compiler, or a file cannot be written.
     #[must_use]
     pub fn new(folder: &Path, name: &str) -> Self {
-        let source = folder.join("clock.c");
-        let library = folder.join("clock.so");
-        if !library.exists() {
-            fs::write(&source, LIBRARY).expect("a file can be written");
-            let mut compiler = Command::new("cc");
-            compiler.args(["-shared", "-fPIC", "-O2", "-o"]).arg(&library).arg(&source);
-            let status = compiler.status().expect("`cc` is there: Rust links with it");
-            assert!(status.success(), "clock.c cannot be compiled");
-        }
+        let library = library(folder, "clock", include_str!("clock.c"));
         let wrong_by = folder.join(format!("{name}.clock"));
         fs::write(&wrong_by, 0_i64.to_ne_bytes()).expect("a file can be written");
         Self { library, wrong_by }
@@ -62,7 +52,11 @@ mod tests {
 
     /// Asks a process that goes by a clock for the time.
     fn told(clock: &Clock) -> u64 {
-        let output = Command::new("date").arg("+%s").envs(clock.environment()).output().unwrap();
+        let output = std::process::Command::new("date")
+            .arg("+%s")
+            .envs(clock.environment())
+            .output()
+            .unwrap();
         String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
     }
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::Clock;
 use crate::process::{Ending, PATIENCE, Process, free_port, wait_until};
+use crate::{Clock, Randomness};
 
 /// How an origin is started.
 #[derive(Clone, Debug)]
@@ -56,6 +56,11 @@ impl OriginSettings {
     pub fn set(&mut self, name: &str, value: &str) {
         self.environment.retain(|(known, _)| known != name);
         self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Draws its randomness from a source that can fail.
+    pub fn draw_from(&mut self, randomness: &Randomness) {
+        self.environment.extend(randomness.environment());
     }
 
     /// Goes by a clock of its own.

@@ -22,7 +22,8 @@ use crate::grant::Denied;
 /// Draws how soon a client is asked to try again when something is away: see [`error::retry_in`].
 #[must_use]
 pub fn retry_in() -> &'static str {
-    let [drawn] = clock::random();
+    // Without randomness all are asked to come back at the same time.
+    let [drawn] = clock::try_random().unwrap_or_default();
     error::retry_in(drawn)
 }
 

@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, HttpBody as _};
@@ -147,7 +148,7 @@ pub async fn receive(State(app): State<Arc<App>>, request: Request, next: Next) 
     let endpoint = Endpoint::at(request.uri().path());
     let route = endpoint.map_or("other", Endpoint::path);
     let origin = request.headers().get(ORIGIN).cloned();
-    let mut request_id = base64url(&clock::random::<12>());
+    let mut request_id = new_request_id();
     let arriving = arrive(&app, request, endpoint, &mut request_id).await;
     let arrived = Instant::now();
     let mut response = match arriving {
@@ -178,6 +179,15 @@ pub async fn receive(State(app): State<Arc<App>>, request: Request, next: Next) 
     )
     .increment(1);
     response
+}
+
+/// Names a request: by randomness, and by a number where there is none.
+fn new_request_id() -> String {
+    static UNNAMED: AtomicU64 = AtomicU64::new(1);
+    match clock::try_random::<12>() {
+        Some(name) => base64url(&name),
+        None => base64url(&UNNAMED.fetch_add(1, Ordering::Relaxed).to_be_bytes()),
+    }
 }
 
 /// Takes a place among the requests that are being answered. Whoever asks whether the process lives

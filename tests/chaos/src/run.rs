@@ -50,6 +50,8 @@ pub struct Profile {
     pub judges_times: bool,
     /// Grants that are looked at in the end.
     pub probes: usize,
+    /// When Redis has the disk take what it has written: `appendfsync`.
+    pub appendfsync: &'static str,
 }
 
 impl Profile {
@@ -67,6 +69,8 @@ impl Profile {
             bound: Duration::from_secs(10),
             judges_times: false,
             probes: 40,
+            // Other tests keep the disk busy, and SIGKILL is to lose nothing that was answered.
+            appendfsync: "no",
         }
     }
 
@@ -85,6 +89,7 @@ impl Profile {
             bound: Duration::from_secs(5),
             judges_times: true,
             probes: 200,
+            appendfsync: "everysec",
         }
     }
 
@@ -364,7 +369,7 @@ pub fn run(fault: &Fault, profile: Profile) -> Outcome {
     let runtime = Runtime::new().expect("a runtime can be made");
     let file = stack::root().join("target/chaos").join(format!("{}.jsonl", fault.id));
     std::fs::create_dir_all(file.parent().expect("a file has a folder")).expect("it can be made");
-    let mut system = System::start(&runtime, fault.plan);
+    let mut system = System::start(&runtime, fault.plan, profile.appendfsync);
     let history = Arc::new(History::begin(&file).expect("a history can be begun"));
     let of_watch = Arc::clone(&history);
     let _watch = Watch::begin(move |from, to| {
@@ -421,6 +426,10 @@ pub fn run(fault: &Fault, profile: Profile) -> Outcome {
             count("I1"),
             count("I2")
         ));
+    }
+    let lacked = record.events.iter().filter(|event| record.lacked_a_machine(event)).count();
+    if lacked > 0 {
+        notes.push(format!("{lacked} requests failed for want of a machine"));
     }
     violations.extend(checker::failures_outside(&record));
     let recovery = checker::recovery(&record, profile.bound);

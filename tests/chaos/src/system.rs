@@ -153,12 +153,13 @@ impl Clocks {
 
 /// What every Redis here has: a port, and somebody who may still do everything when others may not.
 #[must_use]
-pub fn redis_options(port: u16) -> RedisOptions {
+pub fn redis_options(port: u16, appendfsync: &str) -> RedisOptions {
     let password = "of-the-administrator-alone";
     RedisOptions::default()
         .at(port)
         .with(&["--user", "administrator", "on", &format!(">{password}"), "~*", "&*", "+@all"])
         .with(&["--repl-diskless-sync-delay", "0"])
+        .with(&["--appendfsync", appendfsync])
         .administered_by("administrator", password)
 }
 
@@ -167,8 +168,8 @@ pub fn redis_options(port: u16) -> RedisOptions {
 /// # Panics
 /// When it does not follow.
 #[must_use]
-pub fn follower(primary: u16) -> Redis {
-    let replica = Redis::start_with(redis_options(free_port()));
+pub fn follower(primary: u16, appendfsync: &str) -> Redis {
+    let replica = Redis::start_with(redis_options(free_port(), appendfsync));
     let follows = replica.command(&["REPLICAOF", "127.0.0.1", &primary.to_string()]);
     assert_eq!(follows, "+OK\r\n");
     stack::wait_until("the replica to follow", stack::PATIENCE, || {
@@ -189,7 +190,7 @@ impl System {
     /// # Panics
     /// When a part is missing or does not start.
     #[must_use]
-    pub fn start(runtime: &Runtime, plan: Plan) -> Self {
+    pub fn start(runtime: &Runtime, plan: Plan, appendfsync: &str) -> Self {
         let artifacts = stack::artifacts();
         let folder = TempDir::new().expect("a folder can be made");
         let clocks = plan.clocks.then(|| Clocks::new(folder.path()));
@@ -198,7 +199,7 @@ impl System {
             std::array::from_fn(|_| free_port());
         let issuer = format!("http://127.0.0.1:{front_port}");
         let redis = (plan.backing == Backing::Redis).then(|| {
-            let mut options = redis_options(redis_port);
+            let mut options = redis_options(redis_port, appendfsync);
             if let Some(clocks) = &clocks {
                 options = options.by_clock(&clocks.redis);
             }
@@ -207,7 +208,7 @@ impl System {
         let replica = (plan.replica != Replica::Missing).then(|| {
             let line = runtime.block_on(Proxy::start(free_port(), local(redis_port)));
             let line = line.expect("a proxy can be started");
-            (follower(line.port()), line)
+            (follower(line.port(), appendfsync), line)
         });
         let store_line = redis.as_ref().map(|_| {
             let line = Proxy::start(store_port, local(redis_port));

@@ -48,7 +48,7 @@ fn promoted(stage: &mut Stage<'_>) {
     line.set(Weather { resets: true, ..Weather::default() });
     assert_eq!(replica.command(&["REPLICAOF", "NO", "ONE"]), "+OK\r\n");
     stage.system.store_line().lead_to(local(replica.port()));
-    let next = follower(replica.port());
+    let next = follower(replica.port(), stage.profile.appendfsync);
     stage.system.redis = Some(replica);
     stage.system.replica = Some((next, line));
     stage.returned();

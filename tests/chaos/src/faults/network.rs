@@ -130,7 +130,8 @@ fn upstream_is_closed(stage: &mut Stage<'_>) {
 fn moved(stage: &mut Stage<'_>) {
     stage.begins();
     let port = stack::free_port();
-    stage.system.redis().restart_with(redis_options(port));
+    let options = redis_options(port, stage.profile.appendfsync);
+    stage.system.redis().restart_with(options);
     stage.system.store_line().lead_to(local(port));
     stage.returned();
     stage.settles();

@@ -156,7 +156,7 @@ fn loading(stage: &mut Stage<'_>) {
     stage.settles();
     let loads_for = stage.profile.fault.mul_f64(0.6).min(Duration::from_secs(10));
     let delay = (loads_for.as_micros() / rows).max(1);
-    let usual = redis_options(stage.system.redis().port());
+    let usual = redis_options(stage.system.redis().port(), stage.profile.appendfsync);
     let slow = usual.clone().with(&[
         "--key-load-delay",
         &delay.to_string(),
