@@ -143,6 +143,7 @@ fn a_sign_in_ends_with_a_handle_and_no_token() {
 #[test]
 fn without_a_session_nobody_is_signed_in() {
     let server = Server::edge();
+    let _log = server.log_on_failure();
     let mut browser = Browser::new(server);
     let before = server.asked_of_origin();
     for path in ["/bff/session", "/bff/user", "/bff/api/me"] {
@@ -314,6 +315,7 @@ fn without_a_consent_nobody_is_signed_in() {
 #[test]
 fn a_sign_in_leads_back_to_this_host_only() {
     let server = Server::edge();
+    let _log = server.log_on_failure();
     let mut browser = Browser::new(server);
     for elsewhere in [
         "https://evil.example/",
@@ -373,6 +375,7 @@ fn a_sign_in_leads_back_to_this_host_only() {
 #[test]
 fn no_parameter_of_the_login_page_leads_elsewhere() {
     let server = Server::edge();
+    let _log = server.log_on_failure();
     let query = crate::oauth::WEB.authorization("openid").query();
     let extra = "return_to=//evil.example&next=//evil.example&continue=https://evil.example";
     let mut browser = Browser::new(server);
@@ -411,6 +414,7 @@ fn a_refusal_leads_back_with_its_error() {
 #[test]
 fn another_site_changes_nothing_and_reads_nothing() {
     let server = Server::edge();
+    let _log = server.log_on_failure();
     let mut browser = signed_in(server);
     let origin = server.url.clone();
     for headers in [
@@ -476,6 +480,7 @@ fn a_logout_ends_session_tokens_and_login() {
 #[test]
 fn a_local_logout_leaves_the_login_alone() {
     let server = Server::edge();
+    let _log = server.log_on_failure();
     let mut browser = signed_in(server);
     let grant_id = redis(server, &["HGET", &row(&browser), "grant_id"]);
     let grant = format!("cadence:grant:{{{grant_id}}}");
@@ -569,6 +574,7 @@ fn a_logout_token_ends_the_sessions_it_names() {
 #[test]
 fn a_copy_of_the_store_holds_no_token() {
     let server = Server::edge();
+    let _log = server.log_on_failure();
     let browser = signed_in(server);
     let row_text = redis(server, &["HGETALL", &row(&browser)]);
     assert!(row_text.contains("sealed") && !row_text.contains("eyJ"), "{row_text}");
@@ -591,6 +597,7 @@ fn without_a_client_there_is_no_backend_for_frontend() {
 #[test]
 fn each_endpoint_has_its_methods() {
     let server = Server::edge();
+    let _log = server.log_on_failure();
     for (method, path, allow) in [
         ("POST", "/bff/login", "GET"),
         ("POST", "/bff/callback", "GET"),

@@ -87,6 +87,7 @@ fn without_request_id(answer: &Answer) -> String {
 
 #[test]
 fn token_requests_are_refused_alike() {
+    let _log = Server::edge().log_on_failure();
     let forms: [(&App, &[(&str, &str)]); 14] = [
         (&WEB, &[]),
         (&WEB, &[("grant_type", "implicit")]),
@@ -125,6 +126,7 @@ fn token_requests_are_refused_alike() {
 #[test]
 fn proofs_are_refused_alike() {
     let server = Server::edge();
+    let _log = server.log_on_failure();
     let good = forge::code(now(), "web", WEB.redirect_uri, CHALLENGE);
     let altered = format!("A{}", &good[1..]);
     let late = forge::code(now() - 61, "web", WEB.redirect_uri, CHALLENGE);
@@ -160,6 +162,7 @@ fn proofs_are_refused_alike() {
 #[test]
 fn sign_ins_look_alike() {
     let server = Server::edge();
+    let _log = server.log_on_failure();
     for extra in ["", "&login_hint=alice%40example.test", "&prompt=login", "&max_age=0"] {
         let query = format!("{}{extra}", WEB.authorization("openid profile").query());
         let mut browser = Browser::new(server);
@@ -197,6 +200,7 @@ fn sign_ins_look_alike() {
 
 #[test]
 fn authorization_requests_are_refused_alike() {
+    let _log = Server::edge().log_on_failure();
     let good = WEB.authorization("openid");
     for request in [
         good.clone().without("client_id"),
@@ -225,6 +229,7 @@ fn authorization_requests_are_refused_alike() {
 #[test]
 fn bearer_tokens_are_refused_alike() {
     let server = Server::edge();
+    let _log = server.log_on_failure();
     let tokens = WEB.tokens(server, "profile");
     let mut forged = tokens.access.clone();
     forged.truncate(forged.len() - 2);
@@ -253,6 +258,7 @@ fn bearer_tokens_are_refused_alike() {
 
 #[test]
 fn everything_else_is_answered_alike() {
+    let _log = Server::edge().log_on_failure();
     for path in [
         "/.well-known/openid-configuration",
         "/.well-known/oauth-authorization-server",
@@ -283,6 +289,7 @@ fn everything_else_is_answered_alike() {
 #[test]
 fn what_is_good_is_answered_alike() {
     let server = Server::edge();
+    let _log = server.log_on_failure();
     let tokens = WEB.tokens(server, "openid profile");
     let hinted = [("token", &*tokens.refresh), ("token_type_hint", "refresh_token")];
     same("POST", "/oauth2/introspect", |request| WEB.sign(request, &[("token", &tokens.access)]));

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use serde_json::{Value, json};
+use stack::{Clock, Front, Redis, RedisOptions};
 
 use crate::between::Between;
+use crate::faults::answered_at_last;
 use crate::forge;
 use crate::oauth::{Tokens, WEB, jwt_part};
 use crate::scripted::{Received, Scripted, reply};
-use crate::server::{now, until};
+use crate::server::{Server, now, until};
 use crate::signer::Signer;
 
 fn offset(seconds: i64) -> u64 {
@@ -98,5 +100,57 @@ fn a_token_of_another_clock_is_good_within_ten_seconds() {
     ] {
         let answer = server.get("/api/up").bearer(&issued(differs, age)).send();
         assert_eq!(answer.status, status, "{differs} s ahead, {age} s old: {answer:?}");
+    }
+}
+
+/// Asserts that an origin goes by a clock that is so many seconds off, and signs people in by it.
+#[track_caller]
+fn signs_in_by_a_clock(server: &Server, seconds: i64) {
+    let before = offset(seconds);
+    let tokens = WEB.tokens_at_last(server, "openid");
+    let issued = jwt_part(&tokens.access, 1)["iat"].as_u64().unwrap();
+    assert!((before..=offset(seconds)).contains(&issued), "{issued}, {seconds} s off");
+}
+
+/// F17: a code that has expired is gone from Redis, and no clock that is set back makes it good again.
+/// Time passes by the clocks of both, for which nobody has to wait; then the origin's alone goes back
+/// into the code's life.
+#[test]
+fn a_clock_that_is_set_back_brings_no_code_back() {
+    /// A code's life, the ten seconds for which its row outlives it, and some.
+    const PASSED: i64 = 90;
+
+    let folder = tempfile::tempdir().unwrap();
+    let clock = |name| Clock::new(folder.path(), name);
+    let (of_the_origin, of_redis) = (clock("origin"), clock("redis"));
+    let redis = Redis::start_with(RedisOptions::default().by_clock(&of_redis));
+    let server = Server::start_on(&redis.url(), Front::Direct, |origin| {
+        origin.by_clock(&of_the_origin);
+    });
+    let _log = server.log_on_failure();
+    let code = || WEB.code_at_last(&server, "openid");
+    let is_worth_nothing = |code: &str| {
+        answered_at_last(|| WEB.redeem(&server, code)).refused(400, "invalid_grant");
+    };
+    signs_in_by_a_clock(&server, 0);
+    // One is asked for whenever time passes, the others once, after a step back.
+    let asked_for = code();
+    let back = [30, 50, 70, PASSED].map(|seconds| (seconds, code()));
+
+    for clock in [&of_redis, &of_the_origin] {
+        clock.set(PASSED);
+    }
+    let before = offset(PASSED);
+    let told = redis.command(&["TIME"]);
+    let told: u64 = told.lines().nth(2).unwrap().trim().parse().unwrap();
+    // Redis may have looked at its clock a little before.
+    assert!((before - 1..=offset(PASSED)).contains(&told), "{told}, not {before} or later");
+    signs_in_by_a_clock(&server, PASSED);
+    is_worth_nothing(&asked_for);
+    for (seconds, code) in back {
+        of_the_origin.set(PASSED - seconds);
+        signs_in_by_a_clock(&server, PASSED - seconds);
+        is_worth_nothing(&code);
+        is_worth_nothing(&asked_for);
     }
 }

@@ -18,6 +18,29 @@ fn pkce(verifier: &str) -> (String, String) {
     (verifier.to_owned(), URL_SAFE_NO_PAD.encode(digest))
 }
 
+/// What is no code, though some of it is close to this one.
+fn no_codes(code: &str) -> Vec<String> {
+    let with_another = |at: usize| {
+        let other = if &code[at..=at] == "A" { "B" } else { "A" };
+        format!("{}{other}{}", &code[..at], &code[at + 1..])
+    };
+    vec![
+        "x".to_owned(),
+        "é".to_owned(),
+        "A".repeat(55),
+        "A".repeat(40_000),
+        format!("{code}A"),
+        format!(" {code}"),
+        format!("{code}="),
+        "../../etc/passwd".to_owned(),
+        "*".to_owned(),
+        code[..code.len() - 1].to_owned(),
+        // Another version, and another tag.
+        with_another(0),
+        with_another(code.len() - 2),
+    ]
+}
+
 scenarios! { everywhere:
     /// PK01 (with the pair of RFC 7636 Appendix B), HT15, JW20, JW21.
     fn a_code_becomes_the_tokens_that_were_asked_for(server) {
@@ -241,30 +264,16 @@ scenarios! { doors:
         redeem(&[("redirect_uri", WEB.redirect_uri)]).expect(200);
     }
 
-    /// CD11, CD12.
+    /// CD09, CD11, CD12.
     fn what_is_no_code_is_an_invalid_grant(server) {
         let code = WEB.code(server, "openid");
-        let mut other_version = code.clone();
-        other_version.replace_range(0..1, "_");
-        let mut other_tag = code.clone();
-        let last = if code.ends_with('A') { "B" } else { "A" };
-        other_tag.replace_range(code.len() - 2..=code.len() - 2, last);
-        for bad in [
-            "x",
-            "é",
-            &"A".repeat(55),
-            &"A".repeat(40_000),
-            &format!("{code}A"),
-            &format!(" {code}"),
-            &format!("{code}="),
-            "../../etc/passwd",
-            "*",
-            &code[..code.len() - 1],
-            &other_version,
-            &other_tag,
-        ] {
-            WEB.redeem(server, bad).refused(400, "invalid_grant");
-        }
+        let no_codes = no_codes(&code);
+        let none_is_a_code = || {
+            for bad in &no_codes {
+                WEB.redeem(server, bad).refused(400, "invalid_grant");
+            }
+        };
+        none_is_a_code();
         WEB.redeem(server, "").refused(400, "invalid_request");
         WEB.redeem(server, "a\0b").refused(400, "invalid_request");
         WEB.redeem(server, &"A".repeat(64 * 1024)).refused(413, "invalid_request");
@@ -285,6 +294,13 @@ scenarios! { doors:
             WEB.refresh(server, other).refused(400, "invalid_grant");
         }
         is_alive(server, &tokens.access);
+        // CD09: what only looks like the code is no replay of it, and the code itself is.
+        none_is_a_code();
+        is_alive(server, &tokens.access);
+        let next = Tokens::of(&WEB.refresh(server, &tokens.refresh));
+        WEB.redeem(server, &code).refused(400, "invalid_grant");
+        grant_is_dead(server, &WEB, &tokens);
+        grant_is_dead(server, &WEB, &next);
     }
 
     /// CD14, CD15: a good code is no grant by itself.

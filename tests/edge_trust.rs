@@ -26,6 +26,7 @@ fn post(server: &Server, app: &App, path: &str, form: &[(&str, &str)]) -> Answer
 #[test]
 fn a_bad_authorization_request_is_refused_whoever_has_signed_it() {
     let server = Server::edge();
+    let _log = server.log_on_failure();
     let good = WEB.authorization("openid");
     let ask = |request: &Authorization| {
         let query = request.query();
@@ -58,6 +59,7 @@ fn a_bad_authorization_request_is_refused_whoever_has_signed_it() {
 #[test]
 fn a_bad_token_is_refused_whoever_has_signed_the_request() {
     let server = Server::edge();
+    let _log = server.log_on_failure();
     let code = WEB.code(server, "openid");
     let tokens = WEB.tokens(server, "openid");
     let redeem = |app: &App, code: &str, uri: &str, verifier: &str| {

@@ -1,7 +1,10 @@
-//! F7, F2: Redis servers that evict rows, and what the operator hears of those that are away.
+//! F7, F2: Redis servers that evict rows, and what the operator hears of those that are away, or that
+//! keep nothing.
 
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
+
+use stack::{Front, Redis, RedisOptions};
 
 use crate::faults::is_unavailable;
 use crate::oauth::{ALICE, ALICES_PASSWORD, WEB, own_tokens};
@@ -122,6 +125,15 @@ fn a_policy_that_evicts_makes_the_origin_unready_and_revives_nothing() {
     until("the origin is ready again", || ready(&server) == 200);
     WEB.revoke(&server, &alive[0].refresh).expect(200);
     own_tokens(&server, ALICE, ALICES_PASSWORD).expect(200);
+}
+
+/// A server that would forget what was revoked is used, and the operator is told.
+#[test]
+fn a_server_without_an_append_only_file_is_warned_of() {
+    let redis = Redis::start_with(RedisOptions::default().with(&["--appendonly", "no"]));
+    let server = Server::start_on(&redis.url(), Front::Direct, |_| ());
+    log_says(&server, "there is no append-only file");
+    assert_eq!(ready(&server), 200);
 }
 
 /// F1, F2: the breaker opens, refuses at once, and closes; metrics and log tell of it.

@@ -6,6 +6,9 @@ use crate::faults::{answered_at_last, refreshes_at_last};
 use crate::oauth::{ALICE, ALICES_PASSWORD, WEB, grant_is_dead, is_alive, own_tokens};
 use crate::server::{Server, until};
 
+/// The user of `docs/operations.md`.
+const ACL: &str = include_str!("../docs/redis.acl");
+
 /// Signs Alice in through the pages, and goes on to the end of all that she is given.
 fn signs_in_and_out(server: &Server) {
     let _log = server.log_on_failure();
@@ -56,18 +59,18 @@ fn behind_sentinel() {
     signs_in_and_out(&server);
 }
 
+/// The user of `docs/operations.md` has the rights that all of this takes.
 #[test]
 fn over_tls() {
     let (authority, port) = (Authority::new(), stack::free_port());
     let own = authority.certify("127.0.0.1");
-    let redis = RedisOptions::default().with_tls(port, &authority, &own, true);
-    let _redis = Redis::start_with(
-        redis.with(&["--requirepass", "opensesame"]).administered_by("default", "opensesame"),
-    );
+    let options = RedisOptions::default().with_tls(port, &authority, &own, true);
+    let redis = Redis::start_with(options.with_user(ACL, "opensesame"));
     let shown = authority.certify("cadence");
     let password = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(password.path(), "opensesame\n").unwrap();
-    let server = Server::start_on(&format!("rediss://127.0.0.1:{port}"), Front::Edge, |origin| {
+    let url = format!("rediss://cadence@127.0.0.1:{port}");
+    let server = Server::start_on(&url, Front::Edge, |origin| {
         for (name, file) in [
             ("CADENCE_REDIS_PASSWORD_FILE", password.path()),
             ("CADENCE_REDIS_CA_FILE", &authority.file()),
@@ -78,4 +81,7 @@ fn over_tls() {
         }
     });
     signs_in_and_out(&server);
+    let connected = redis.command(&["CLIENT", "LIST"]);
+    assert!(connected.contains(" user=cadence "), "{connected}");
+    assert_eq!(redis.command(&["ACL", "LOG"]), "*0\r\n", "nothing was refused");
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::faults::{answered_at_last, is_unavailable};
+use crate::faults::{answered_at_last, at_once_at_last};
 use crate::http::Request;
 use crate::oauth::{Tokens, WEB, jwt_part};
 use crate::pair::Pair;
@@ -12,9 +12,6 @@ use crate::wire::at_once;
 const HANDS: usize = 100;
 const ROUNDS: usize = 50;
 const RACES: usize = 500;
-/// How often whoever is told 503 asks again: each takes two seconds at most, and a refresh token is good
-/// for ten.
-const TRIES: usize = 4;
 
 fn refresh(door: &str, token: &str) -> Request {
     let form = [("grant_type", "refresh_token"), ("refresh_token", token)];
@@ -36,24 +33,8 @@ fn of_many_refreshes_at_once_there_is_one_successor(server: &Server, doors: &[St
     for round in 0..ROUNDS {
         let of_hand = |hand: usize| refresh(&doors[hand % doors.len()], &tokens.refresh);
         let requests: Vec<Request> = (0..HANDS).map(of_hand).collect();
-        // On a machine that is busy many may wait for too long; they ask again, as they are told to,
-        // and once more all at once.
-        let mut told: Vec<Tokens> = Vec::new();
-        let mut waiting = requests;
-        for _ in 0..TRIES {
-            let answers = at_once(&waiting);
-            let (unavailable, given): (Vec<_>, Vec<_>) =
-                answers.into_iter().zip(waiting).partition(|(answer, _)| answer.status == 503);
-            for (answer, _) in &unavailable {
-                is_unavailable(answer);
-            }
-            told.extend(given.iter().map(|(answer, _)| Tokens::of(answer)));
-            waiting = unavailable.into_iter().map(|(_, request)| request).collect();
-            if waiting.is_empty() {
-                break;
-            }
-        }
-        assert!(waiting.is_empty(), "round {round}: {} were never answered", waiting.len());
+        let (answers, _) = at_once_at_last(doors, requests);
+        let told: Vec<Tokens> = answers.iter().map(Tokens::of).collect();
         let successors: BTreeSet<&str> = told.iter().map(|it| it.refresh.as_str()).collect();
         assert_eq!(successors.len(), 1, "round {round}");
         let jtis: BTreeSet<String> =

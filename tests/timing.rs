@@ -7,16 +7,18 @@
 //! still there in the middle. Beyond 4.5 both samples are taken again, twice as large: chance does
 //! not strike twice, and what is really there grows with the root of the sample.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::time::Instant;
 
 use stack::{Front, Postgres, Redis};
 
-use crate::faults::is_unavailable;
+use crate::browser::{Browser, Form};
+use crate::faults::{is_outage, is_unavailable};
 use crate::forge;
-use crate::http::{Answer, Request};
-use crate::oauth::own_tokens;
-use crate::server::{Server, unique};
+use crate::http::{Answer, Request, parse_query};
+use crate::oauth::{WEB, own_tokens};
+use crate::server::{Server, unique, until};
 use crate::wire::{self, Connection};
 
 /// Where the difference of two kinds begins to be more than chance.
@@ -50,11 +52,11 @@ impl Order {
 /// A kind of requests: its name, and how the next one is made.
 type Kind<'a> = (&'a str, &'a mut dyn FnMut() -> Request);
 
-/// Asserts that kinds of requests cannot be told apart by their answers, nor by how long those take.
+/// Asserts that kinds of requests cannot be told apart by their answers, of which `many` are timed, nor
+/// by how long those take.
 #[track_caller]
-fn look_alike(url: &str, kinds: &mut [Kind<'_>]) {
+fn look_alike(url: &str, many: usize, kinds: &mut [Kind<'_>]) {
     let mut told = BTreeSet::new();
-    let many = answers();
     let mut suspects: Vec<usize> = (1..kinds.len()).collect();
     for many in [many, 2 * many] {
         let times = times(url, many, kinds, &mut told);
@@ -94,20 +96,37 @@ fn times(
     let mut unanswered = vec![0; kinds.len()];
     // The first answers of a connection are nobody's measure.
     for (place, kind) in (0..kinds.len()).chain(order).enumerate() {
-        let (mut took, mut answer) = timed(&mut connection, &kinds[kind].1());
+        let mut request = kinds[kind].1();
+        let (mut took, mut answer) = timed(&mut connection, &request);
         while answer.status == 503 {
-            is_unavailable(&answer);
+            if answer.is_html() {
+                answer.is_page(503);
+            } else {
+                is_unavailable(&answer);
+            }
             unanswered[kind] += 1;
             let name = kinds[kind].0;
             assert!(unanswered[kind] * FEW <= many, "{name}: {unanswered:?} were answered 503");
-            (took, answer) = timed(&mut connection, &kinds[kind].1());
+            request = kinds[kind].1();
+            (took, answer) = timed(&mut connection, &request);
         }
         if place >= kinds.len() {
             times[kind].push(took);
-            told.insert((answer.status, answer.body.clone(), answer.header_names()));
+            let body = without_what_was_sent(&request, &answer.body);
+            told.insert((answer.status, body, answer.header_names()));
         }
     }
     times
+}
+
+/// Returns what is told whoever asks: a login page has in it again who that is, and in which sign-in.
+fn without_what_was_sent(request: &Request, body: &str) -> String {
+    let form = parse_query(str::from_utf8(request.body_bytes()).unwrap());
+    let sent = ["username", "tx", "csrf"].map(|name| (name, form.get(name)));
+    sent.into_iter().fold(body.to_owned(), |body, (name, value)| match value {
+        Some(value) => body.replace(value, name),
+        None => body,
+    })
 }
 
 /// Sends a request; returns how long the answer took, in milliseconds, and the answer.
@@ -215,13 +234,47 @@ fn password_grant(url: &str, username: &str, password: &str) -> Request {
         .form(&form)
 }
 
-/// PW03, PW04: a wrong password, a user who does not exist, and one who is disabled, with the right
+/// Opens a login page, as somebody who begins anew when the server has no room.
+fn login_page(server: &Server) -> (Browser<'_>, Form) {
+    let query = WEB.authorization("openid").query();
+    let mut browser = Browser::new(server);
+    let mut form = None;
+    until("there is a login page", || {
+        let page = browser.authorize(&query);
+        form = (!is_outage(&page)).then(|| Form::of(&page));
+        form.is_some()
+    });
+    (browser, form.unwrap())
+}
+
+/// Makes requests that send the login form. It is another one now and then, because each is good for ten
+/// minutes.
+fn login_forms(server: &Server) -> impl FnMut(&str, &str) -> Request {
+    let (mut page, mut sent) = (login_page(server), 0);
+    move |username, password| {
+        sent += 1;
+        if sent % 200 == 0 {
+            page = login_page(server);
+        }
+        let (browser, form) = &page;
+        let form = form.clone().with("username", username).with("password", password);
+        let cookies: Vec<String> =
+            browser.cookies().iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let request = browser.unsent(&form).header("origin", &server.url);
+        request.header("cookie", &cookies.join("; "))
+    }
+}
+
+/// Asks with a wrong password, as a user who does not exist, and as one who is disabled, with the right
 /// password.
-#[test]
-fn who_is_no_user_takes_as_long_as_a_wrong_password() {
-    let server = Server::start_origin();
+#[track_caller]
+fn no_user_and_a_wrong_password_look_alike(
+    server: &Server,
+    many: usize,
+    request: impl FnMut(&str, &str) -> Request,
+) {
     // Nobody may be guessed at so often that it is not looked at any more.
-    let users = 3 * answers() / 40 + 2;
+    let users = 3 * many / 40 + 2;
     let names: Vec<String> = (0..2 * users).map(|_| unique("timed")).collect();
     let table = |name| format!("[[users]]\nusername = \"{name}\"\npassword = \"right-{name}\"\n");
     server.apply(&names.iter().map(table).collect::<String>());
@@ -230,13 +283,12 @@ fn who_is_no_user_takes_as_long_as_a_wrong_password() {
         server.cadence(&["user", "disable", name]);
     }
     let ghosts: Vec<String> = (0..users).map(|_| unique("timed")).collect();
-    let mut addresses = addresses();
     let mut next = [0_usize; 3];
-    let addresses = std::cell::RefCell::new(&mut addresses);
+    let (addresses, request) = (RefCell::new(addresses()), RefCell::new(request));
     let ask = |names: &[String], next: &mut usize, password: &dyn Fn(&str) -> String| {
         *next += 1;
         let name = &names[*next % names.len()];
-        let request = password_grant(&server.url, name, &password(name));
+        let request = (request.borrow_mut())(name, &password(name));
         forge::from_address(request, &(addresses.borrow_mut())())
     };
     let [first, second, third] = &mut next;
@@ -244,12 +296,29 @@ fn who_is_no_user_takes_as_long_as_a_wrong_password() {
     let right = |name: &str| format!("right-{name}");
     look_alike(
         &server.url,
+        many,
         &mut [
             ("a wrong password", &mut || ask(known, first, &wrong)),
             ("nobody", &mut || ask(&ghosts, second, &wrong)),
             ("a disabled user", &mut || ask(disabled, third, &right)),
         ],
     );
+}
+
+/// PW03, PW04, by the password grant.
+#[test]
+fn who_is_no_user_takes_as_long_as_a_wrong_password() {
+    let server = Server::start_origin();
+    no_user_and_a_wrong_password_look_alike(&server, answers(), |name, password| {
+        password_grant(&server.url, name, password)
+    });
+}
+
+/// PW03, PW04, by the login form: behind it is the same, so fewer answers show that nothing is before it.
+#[test]
+fn who_is_no_user_takes_as_long_as_a_wrong_password_at_the_form() {
+    let server = Server::start_origin();
+    no_user_and_a_wrong_password_look_alike(&server, answers() / 4, login_forms(&server));
 }
 
 /// PW03, PW04: nor does a refusal that looks at no password tell whether there is a user.
@@ -265,6 +334,7 @@ fn who_is_told_to_wait_does_not_hear_whether_there_is_a_user() {
     }
     look_alike(
         &server.url,
+        answers(),
         &mut [
             ("a user", &mut || password_grant(&server.url, &name, "guess")),
             ("nobody", &mut || password_grant(&server.url, &ghost, "guess")),
@@ -275,7 +345,7 @@ fn who_is_told_to_wait_does_not_hear_whether_there_is_a_user() {
 /// CA11: an unknown client and a wrong secret.
 fn no_client_and_a_wrong_secret_look_alike(server: &Server) {
     let mut addresses = addresses();
-    let addresses = std::cell::RefCell::new(&mut addresses);
+    let addresses = RefCell::new(&mut addresses);
     let ask = |id: &str| {
         let request = server.post("/oauth2/revoke").basic(id, "wrong-secret-0123456789");
         forge::from_address(request.form(&[("token", "x")]), &(addresses.borrow_mut())())
@@ -284,6 +354,7 @@ fn no_client_and_a_wrong_secret_look_alike(server: &Server) {
     let mut ghosts = (0..).map(|number| format!("wob-{number}"));
     look_alike(
         &server.url,
+        answers(),
         &mut [
             ("a wrong secret", &mut || ask("web")),
             ("nobody", &mut || ask(&ghosts.next().unwrap())),
@@ -324,7 +395,7 @@ fn how_much_of_a_secret_is_right_takes_no_time() {
         request.form(&[("token", "x")])
     };
     ask(SECRET).send().expect(200);
-    let addresses = std::cell::RefCell::new(addresses());
+    let addresses = RefCell::new(addresses());
     let guess = |right: usize| {
         let guess = format!("{}{}", &SECRET[..right], "-".repeat(32 - right));
         forge::from_address(ask(&guess), &(addresses.borrow_mut())())

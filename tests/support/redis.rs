@@ -50,6 +50,18 @@ impl RedisOptions {
             .with(&["--tls-auth-clients", if asks_clients { "yes" } else { "no" }])
     }
 
+    /// Adds a user by a rule of an ACL file, in which `PASSWORD` stands for the password.
+    ///
+    /// # Panics
+    /// When it is none.
+    #[must_use]
+    pub fn with_user(self, rule: &str, password: &str) -> Self {
+        let rule = rule.replace("PASSWORD", password);
+        let words: Vec<&str> = rule.split_whitespace().collect();
+        let rest = words.strip_prefix(&["user"]).expect("a rule begins with `user`");
+        self.with(&["--user"]).with(rest)
+    }
+
     /// Adds arguments of the command line.
     #[must_use]
     pub fn with(mut self, arguments: &[&str]) -> Self {

@@ -212,13 +212,17 @@ impl Record {
     /// promised between the moment in which it began to lose and its return.
     #[must_use]
     pub fn split_lost(&self, violations: Vec<Violation>) -> (Vec<Violation>, Vec<Violation>) {
-        let until = self.time_of(Mark::Returned).unwrap_or_default();
         let is_lost = |violation: &Violation| {
-            let of_writes = matches!(violation.invariant, "I1" | "I2");
-            let is_within = |from| violation.since >= from && violation.since <= until;
-            of_writes && self.forgotten.is_some_and(is_within)
+            matches!(violation.invariant, "I1" | "I2") && self.is_lost(violation.since)
         };
         violations.into_iter().partition(is_lost)
+    }
+
+    /// Tells whether a store that forgot may have lost what was answered at a moment.
+    #[must_use]
+    pub fn is_lost(&self, at: Duration) -> bool {
+        let until = self.time_of(Mark::Returned).unwrap_or_default();
+        self.forgotten.is_some_and(|from| at >= from && at <= until)
     }
 
     /// Returns the grant of a token.

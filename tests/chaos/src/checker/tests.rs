@@ -392,3 +392,39 @@ fn what_a_lost_window_takes_is_told_from_what_it_does_not() {
     assert_eq!((lost.len(), wrong.len()), (1, 1), "{lost:?} {wrong:?}");
     assert!(wrong[0].what.contains("before"), "{wrong:?}");
 }
+
+#[test]
+fn what_a_lost_window_has_issued_cannot_be_revoked_at_an_upstream_alone() {
+    let a = || access("a", "sub-1");
+    for (act, told, issued_at, is_excused) in [
+        (Act::Upstream(a()), Told::Yes, 1_500, true),
+        (Act::Upstream(a()), Told::Yes, 900, false),
+        (Act::UserInfo(a()), me(), 1_500, false),
+    ] {
+        let record = Record::of(vec![
+            Line::Mark(at(1_000), Mark::Forgotten),
+            ask(issued_at, code(), 200, tokens("a")),
+            Line::Mark(at(2_000), Mark::Returned),
+            ask(2_100, Act::RevokeGrant("refresh-a".into()), 200, Told::Yes),
+            ask(9_500, act, 200, told),
+        ]);
+        let (lost, wrong) = record.split_lost(i2(&record));
+        assert_eq!((lost.len(), wrong.len()), (is_excused.into(), (!is_excused).into()));
+    }
+}
+
+#[test]
+fn i4_whoever_is_throttled_was_cut_off_ten_times() {
+    let fields = |tx: u64| Fields { tx: tx.to_string(), csrf: "csrf".into() };
+    let page = || Told::Error("a page".into());
+    let cut_off = |many: u64, status| {
+        let logins = (0..many).map(move |at| ask(100 * at, Act::LogIn(fields(at)), status, page()));
+        logins.collect::<Vec<Line>>()
+    };
+    let throttled = |ms, act| vec![ask(ms, act, 429, page())];
+    let login = || Act::LogIn(fields(99));
+    breaks([cut_off(10, 503), throttled(1_500, login())].concat(), &[]);
+    breaks([cut_off(9, 503), throttled(1_500, login())].concat(), &["I4"]);
+    breaks([cut_off(10, 503), throttled(8_000, login())].concat(), &["I4"]);
+    breaks([cut_off(10, 503), throttled(1_500, refresh("a"))].concat(), &["I4"]);
+}

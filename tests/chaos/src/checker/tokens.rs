@@ -14,6 +14,13 @@ use super::{
 };
 use crate::history::{Act, Answer, Event, Told};
 
+/// Guesses at one user from one network.
+const GUESSES: usize = 10;
+
+/// How long a login is counted of which nobody has heard whether it was one: five seconds, and the one
+/// that has begun.
+const COUNTED_FOR: Duration = Duration::from_secs(6);
+
 /// I2: what was acknowledged as revoked is accepted nowhere, and at an upstream only within the
 /// published bounds.
 #[must_use]
@@ -28,6 +35,12 @@ pub fn i2(record: &Record) -> Vec<Violation> {
         let at = revoked.entry(name).or_insert(event.ended);
         *at = event.ended.min(*at);
     }
+    let mut issued: HashMap<&str, Duration> = HashMap::new();
+    for event in &record.events {
+        if let Some(Told::Tokens { access, .. }) = event.told() {
+            issued.entry(access).or_insert(event.ended);
+        }
+    }
     let accepted_later = |event: &Event| {
         let (token, is_upstream) = match (&event.act, event.told()?) {
             (Act::UserInfo(token), Told::Subject(_))
@@ -38,6 +51,9 @@ pub fn i2(record: &Record) -> Vec<Violation> {
         };
         let of_grant = record.grant(token).and_then(|grant| revoked.get(grant));
         let revoked_at = *[of_grant, revoked.get(&**token)].into_iter().flatten().min()?;
+        // A store that has lost a token's row cannot tell an upstream that the token is revoked.
+        let issued_at = issued.get(&**token).copied().filter(|_| is_upstream);
+        let since = issued_at.filter(|at| record.is_lost(*at)).unwrap_or(revoked_at);
         let bound = match is_upstream {
             true if record.is_disturbed(revoked_at, event.began) => REVOKED_IN_AN_OUTAGE_IN,
             true => REVOKED_AT_UPSTREAM_IN,
@@ -52,7 +68,7 @@ pub fn i2(record: &Record) -> Vec<Violation> {
             event.act.kind(),
             event.began.saturating_sub(revoked_at).as_secs_f64()
         );
-        Some(Violation { since: revoked_at, ..Violation::new("I2", event.began, what) })
+        Some(Violation { since, ..Violation::new("I2", event.began, what) })
     };
     record.events.iter().filter_map(accepted_later).collect()
 }
@@ -77,7 +93,7 @@ pub fn i4(record: &Record) -> Vec<Violation> {
         if let Answer::Came { broke: Some(rule), .. } = &event.answer {
             violation(rule.clone());
         }
-        if event.status() == Some(429) {
+        if event.status() == Some(429) && !is_rightly_throttled(record, event) {
             violation("is throttled".to_owned());
         }
         if is_refused(event)
@@ -87,6 +103,20 @@ pub fn i4(record: &Record) -> Vec<Violation> {
         }
     }
     found
+}
+
+/// Tells whether so many logins of a user were cut off lately that the next one has to wait: nobody knows
+/// whether they were guesses.
+fn is_rightly_throttled(record: &Record, event: &Event) -> bool {
+    let is_cut_off = |other: &&Event| {
+        matches!(other.act, Act::LogIn(_))
+            && other.user == event.user
+            && other.is_unknown()
+            && other.began + COUNTED_FOR >= event.began
+            && other.began <= event.ended
+    };
+    let is_login = matches!(event.act, Act::LogIn(_));
+    is_login && record.events.iter().filter(is_cut_off).count() >= GUESSES
 }
 
 /// Says what is wrong with a refusal; of refreshes, what I3 judges is left to it.

@@ -143,9 +143,8 @@ fn loading(stage: &mut Stage<'_>) {
     // Rows in the base file, and a delay for each: seconds of `LOADING`. Redis does nothing else while
     // it is given them.
     stage.begins();
-    let rows = 2_000;
-    let fill = format!("for i=1,{rows} do redis.call('SET','filling:'..i,'x') end");
-    let _ = stage.system.redis().command(&["EVAL", &fill, "0"]);
+    let fill = "for i=1,2000 do redis.call('SET','filling:'..i,'x') end";
+    let _ = stage.system.redis().command(&["EVAL", fill, "0"]);
     let _ = stage.system.redis().command(&["BGREWRITEAOF"]);
     let redis = stage.system.redis();
     stack::wait_until("the file to be rewritten", stack::PATIENCE, || {
@@ -155,6 +154,8 @@ fn loading(stage: &mut Stage<'_>) {
     stage.returned();
     stage.settles();
     let loads_for = stage.profile.fault.mul_f64(0.6).min(Duration::from_secs(10));
+    let rows = stage.system.redis().command(&["DBSIZE"]);
+    let rows: u128 = rows.trim().trim_start_matches(':').parse().expect("it is a number");
     let delay = (loads_for.as_micros() / rows).max(1);
     let usual = redis_options(stage.system.redis().port(), stage.profile.appendfsync);
     let slow = usual.clone().with(&[

@@ -25,12 +25,7 @@ pub(super) async fn connect(url: &str) -> AnyStore {
 /// Arguments of redis-server that let in nobody but the user of the documentation, with this
 /// password, and an administrator for the tests.
 fn with_users(options: RedisOptions, password: &str) -> RedisOptions {
-    let user = ACL.replace("PASSWORD", password);
-    let words: Vec<&str> = user.split_whitespace().collect();
-    assert_eq!(words[..2], ["user", "cadence"], "the file is one ACL rule");
-    let mut arguments = vec!["--user"];
-    arguments.extend(&words[1..]);
-    options.with(&arguments).with(&[
+    options.with_user(ACL, password).with(&[
         "--user",
         "default",
         "on",
