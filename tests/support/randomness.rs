@@ -1,16 +1,12 @@
 //! A source of randomness that can fail: the kernel's stays as it is.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::preload::library;
+use crate::preload::Preload;
 
 /// A source of randomness, for the processes that draw from it.
 #[derive(Clone, Debug)]
-pub struct Randomness {
-    library: PathBuf,
-    fails: PathBuf,
-}
+pub struct Randomness(Preload);
 
 impl Randomness {
     /// Makes one that works, with its files in `folder`, which outlives the processes.
@@ -19,10 +15,8 @@ impl Randomness {
     /// When there is no C compiler, or a file cannot be written.
     #[must_use]
     pub fn new(folder: &Path) -> Self {
-        let library = library(folder, "randomness", include_str!("randomness.c"));
-        let source = Self { library, fails: folder.join("randomness.fails") };
-        source.fail(false);
-        source
+        let library = ["randomness", include_str!("randomness.c")];
+        Self(Preload::new(folder, library, "RANDOMNESS_FAILS", "randomness.fails", &[0]))
     }
 
     /// Says whether it fails from now on.
@@ -30,17 +24,12 @@ impl Randomness {
     /// # Panics
     /// When the file cannot be written.
     pub fn fail(&self, fails: bool) {
-        let mut file = fs::File::options();
-        let file = file.create(true).truncate(false).write(true).open(&self.fails);
-        let written =
-            file.and_then(|mut file| std::io::Write::write_all(&mut file, &[fails.into()]));
-        written.expect("a file can be written");
+        self.0.tell(&[fails.into()]);
     }
 
     /// Returns the environment of a process that draws from it.
     #[must_use]
     pub fn environment(&self) -> [(String, String); 2] {
-        [("LD_PRELOAD", &self.library), ("RANDOMNESS_FAILS", &self.fails)]
-            .map(|(name, path)| (name.to_owned(), path.display().to_string()))
+        self.0.environment()
     }
 }
