@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::artifacts::root;
-use crate::process::{Ending, PATIENCE, Process, free_port, wait_until};
+use crate::process::{Ending, PATIENCE, Process, free_port, try_send, wait_until};
 
 /// The password of its only user.
 const PASSWORD: &str = "a-database-password-of-the-tests";
@@ -109,9 +110,9 @@ impl Postgres {
         if let Some(process) = self.process.take() {
             let parts = parts(process.pid());
             drop(process);
-            signal("KILL", &parts);
+            send_all(&parts, Signal::KILL);
             wait_until("the parts of PostgreSQL to end", PATIENCE, || {
-                parts.iter().all(|pid| !Path::new("/proc").join(pid).exists())
+                parts.iter().all(|pid| !Path::new("/proc").join(pid.to_string()).exists())
             });
         }
     }
@@ -124,10 +125,10 @@ impl Postgres {
     pub fn freeze(&self) -> Frozen {
         let pid = self.process.as_ref().expect("PostgreSQL runs").pid();
         // The first one stops first: it makes no others then.
-        signal("STOP", &[pid.to_string()]);
+        send_all(&[pid], Signal::STOP);
         let mut all = parts(pid);
-        signal("STOP", &all);
-        all.push(pid.to_string());
+        send_all(&all, Signal::STOP);
+        all.push(pid);
         Frozen(all)
     }
 
@@ -226,11 +227,11 @@ impl Drop for Postgres {
 
 /// A PostgreSQL that does not answer, until this is dropped.
 #[derive(Debug)]
-pub struct Frozen(Vec<String>);
+pub struct Frozen(Vec<u32>);
 
 impl Drop for Frozen {
     fn drop(&mut self) {
-        signal("CONT", &self.0);
+        send_all(&self.0, Signal::CONT);
     }
 }
 
@@ -330,15 +331,14 @@ impl User {
 }
 
 /// Lists the processes that another one has started: they are in groups of their own.
-fn parts(pid: u32) -> Vec<String> {
+fn parts(pid: u32) -> Vec<u32> {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-    children.unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+    children.unwrap_or_default().split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
-fn signal(name: &str, pids: &[String]) {
-    if !pids.is_empty() {
+fn send_all(pids: &[u32], signal: Signal) {
+    for pid in pids {
         // One that has just ended is no failure.
-        let _ =
-            Command::new("kill").arg(format!("-{name}")).args(pids).stderr(Stdio::null()).status();
+        try_send(*pid, signal);
     }
 }

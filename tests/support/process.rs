@@ -215,9 +215,13 @@ pub fn open_many_files() {
 /// # Panics
 /// When there is none.
 pub fn send(pid: u32, signal: Signal) {
+    assert!(try_send(pid, signal), "process {pid} is gone");
+}
+
+/// Sends a signal to a process, which may be gone; tells whether it was there.
+pub(crate) fn try_send(pid: u32, signal: Signal) -> bool {
     let process = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    let sent = kill_process(process.expect("it is a process"), signal);
-    assert!(sent.is_ok(), "process {pid} is gone");
+    process.is_some_and(|process| kill_process(process, signal).is_ok())
 }
 
 /// How long a busy machine may take for what is no promise of anybody: to start a program, say.

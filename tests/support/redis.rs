@@ -144,9 +144,31 @@ impl Redis {
     /// When it does not start.
     pub fn restart(&mut self) {
         self.begin_restart();
-        wait_until("redis-server", PATIENCE, || {
-            assert!(self.runs(), "redis-server has ended:\n{}", self.log());
-            self.try_command(&["PING"]).is_some()
+        wait_until("redis-server", PATIENCE, || self.answers());
+    }
+
+    /// Tells whether it, which was started, answers yet.
+    ///
+    /// # Panics
+    /// When it has ended.
+    #[must_use]
+    pub fn answers(&self) -> bool {
+        assert!(self.runs(), "redis-server has ended:\n{}", self.log());
+        self.try_command(&["PING"]).is_some()
+    }
+
+    /// Waits until this replica has all that its primary has written so far.
+    ///
+    /// # Panics
+    /// When it does not get it.
+    pub fn wait_replicated(&self, primary: &Self) {
+        let offset = |server: &Self, field: &str| {
+            let offset = server.info("replication", field);
+            offset.parse::<u64>().expect("an offset is a number")
+        };
+        let written = offset(primary, "master_repl_offset");
+        wait_until("a replica to have it all", PATIENCE, || {
+            offset(self, "slave_repl_offset") >= written
         });
     }
 

@@ -127,11 +127,15 @@ impl RedisSentinel {
     /// When that fails.
     pub fn fail_over(&self) {
         let before = self.primary();
+        self.begin_failover();
+        self.wait_other_primary(before);
+    }
+
+    fn begin_failover(&self) {
         wait_until("a failover to begin", PATIENCE, || {
             let answer = self.sentinels[0].command(&["SENTINEL", "FAILOVER", SERVICE]);
             answer.is_some_and(|answer| answer.starts_with("+OK"))
         });
-        self.wait_other_primary(before);
     }
 
     /// Makes a replica the primary, while another one cannot follow it: the sentinel that leads the
@@ -158,10 +162,7 @@ impl RedisSentinel {
                 .filter_map(|it| it.command(&["SENTINEL", "REPLICAS", SERVICE]));
             told.filter(|told| told.contains("\r\n200\r\n")).count() == self.sentinels.len()
         });
-        wait_until("a failover to begin", PATIENCE, || {
-            let answer = self.sentinels[0].command(&["SENTINEL", "FAILOVER", SERVICE]);
-            answer.is_some_and(|answer| answer.starts_with("+OK"))
-        });
+        self.begin_failover();
         wait_until("all sentinels to name another primary", PATIENCE, || {
             let named = self.sentinels.iter().filter_map(Sentinel::names);
             named.filter(|port| *port != self.nodes[before].port()).count() == self.sentinels.len()
@@ -183,16 +184,9 @@ impl RedisSentinel {
     /// # Panics
     /// When they do not get it.
     pub fn wait_replicated(&self) {
-        let offset = |node: &Redis, field: &str| {
-            node.info("replication", field).parse::<u64>().expect("an offset is a number")
-        };
         let primary = &self.nodes[self.primary()];
-        let written = offset(primary, "master_repl_offset");
-        let replicas = self.nodes.iter().filter(|node| node.port() != primary.port());
-        for replica in replicas {
-            wait_until("a replica to have it all", PATIENCE, || {
-                offset(replica, "slave_repl_offset") >= written
-            });
+        for replica in self.nodes.iter().filter(|node| node.port() != primary.port()) {
+            replica.wait_replicated(primary);
         }
     }
 

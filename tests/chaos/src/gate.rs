@@ -19,9 +19,8 @@ use tokio::net::TcpListener;
 pub enum Trick {
     /// It is handed on, and its reply is lost: the connection is closed instead.
     SwallowReply,
-    /// It is handed on twice at the same time; the first one's reply is given.
-    Twice,
-    /// It is handed on, and once more later, when nobody expects it.
+    /// It is handed on, and once more so much later, when nobody expects it: after no time, both at the
+    /// same time. The first one's reply is given.
     AgainAfter(Duration),
     /// It is handed on late.
     After(Duration),
@@ -164,13 +163,8 @@ async fn answer(
             let _ = shared.hand_on(&arrived).await;
             Err(io::Error::other("the reply is swallowed"))
         }
-        Some(Trick::Twice) => {
-            // Whoever asked may have gone before the copy is answered.
-            let (shared_then, again) = (shared.clone(), arrived.clone());
-            tokio::spawn(async move { shared_then.copy(&again).await });
-            shared.hand_on(&arrived).await
-        }
         Some(Trick::AgainAfter(pause)) => {
+            // Whoever asked may have gone before the copy is answered.
             let (shared_then, again) = (shared.clone(), arrived.clone());
             tokio::spawn(async move {
                 tokio::time::sleep(pause).await;
@@ -199,7 +193,7 @@ impl Shared {
         let rule = rules.iter().find(|it| it.path == path && body.contains(it.contains))?;
         let number = self.matched.fetch_add(1, Ordering::Relaxed);
         let trick = number.is_multiple_of(rule.one_in).then(|| rule.trick.clone());
-        if matches!(trick, Some(Trick::Twice | Trick::AgainAfter(_))) {
+        if matches!(trick, Some(Trick::AgainAfter(_))) {
             self.pending.fetch_add(1, Ordering::SeqCst);
         }
         trick

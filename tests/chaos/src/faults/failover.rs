@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use stack::Redis;
-
 use super::{Fault, Plan};
 use crate::history::Mark;
 use crate::proxy::Weather;
@@ -25,17 +23,10 @@ pub(super) const FAULTS: &[Fault] = &[
 fn cut_off(stage: &mut Stage<'_>) {
     // What was answered before has arrived.
     let before = stage.history.now();
-    let written = offset(stage.system.redis(), "master_repl_offset");
     let (replica, _) = stage.system.replica.as_ref().expect("the plan has a replica");
-    stack::wait_until("the replica to have what was written", stack::PATIENCE, || {
-        offset(replica, "slave_repl_offset") >= written
-    });
+    replica.wait_replicated(stage.system.redis.as_ref().expect("the plan has a Redis"));
     stage.history.mark_at(before, Mark::Forgotten);
     promoted(stage);
-}
-
-fn offset(redis: &Redis, field: &str) -> u64 {
-    redis.info("replication", field).parse().expect("it is a number")
 }
 
 fn promoted(stage: &mut Stage<'_>) {

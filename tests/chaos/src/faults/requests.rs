@@ -43,7 +43,7 @@ fn doubled(stage: &mut Stage<'_>) {
     stage.loses_answers();
     for is_front in [true, false] {
         stage.begins();
-        gate(stage, is_front).play(on_tokens(2, "", Trick::Twice));
+        gate(stage, is_front).play(on_tokens(2, "", Trick::AgainAfter(Duration::ZERO)));
         stage.lasts(0.5);
         gate(stage, is_front).play(Vec::new());
         stage.returned();
