@@ -3,9 +3,9 @@
 use scraper::{ElementRef, Html, Selector};
 
 use crate::browser::{Browser, Form};
-use crate::faults::is_outage;
 use crate::http::{Answer, Request};
 use crate::oauth::{App, Authorization, OWN, Tokens, WEB, grant_is_dead, is_alive, own_tokens};
+use crate::outage::is_outage;
 use crate::server::{Server, unique};
 
 const PASSWORD: &str = "a-passphrase-for-tests";

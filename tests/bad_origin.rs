@@ -247,14 +247,12 @@ fn a_404_that_is_not_the_origins_own_ends_nothing() {
         },
     );
     let browser = signed_in(&server);
-    let cookies: Vec<String> =
-        browser.cookies().iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let cookie = browser.cookie();
     drop(browser);
     // Nothing is remembered.
     server.edge.as_mut().unwrap().restart();
     let _log = server.log_on_failure();
-    let session =
-        || from_own_page(server.get("/bff/session")).header("cookie", &cookies.join("; ")).send();
+    let session = || from_own_page(server.get("/bff/session")).header("cookie", &cookie).send();
     // Each is one that nobody has asked for yet.
     let list = |initial: char| {
         server.get(&format!("/oauth2/status/{initial}wMDAwMDAwMDAwMDAwMDAw")).send()

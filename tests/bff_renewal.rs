@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use crate::bff::{call, from_own_page, redis, row, row_of, signed_in};
 use crate::browser::Browser;
-use crate::faults::{answered_at_last, is_unavailable};
 use crate::http::Request;
 use crate::oauth::{ALICE, ALICES_PASSWORD};
+use crate::outage::{answered_at_last, is_unavailable};
 use crate::server::{Server, until};
 use crate::wire::at_once;
 
@@ -34,9 +34,7 @@ fn twenty_tabs_renew_once() {
     let mut server = Server::start_tuned(|_| (), |edge| edge.twin_at(twin));
     let browser = signed_in(&server);
     let row = row(&browser);
-    let cookie: Vec<String> =
-        browser.cookies().iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let cookie = cookie.join("; ");
+    let cookie = browser.cookie();
     drop(browser);
     let mut isolates = [server.url.clone(), server.edge.as_ref().unwrap().twin_url()];
     let mut was_unavailable = false;

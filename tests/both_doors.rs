@@ -168,8 +168,7 @@ fn sign_ins_look_alike() {
         let mut browser = Browser::new(server);
         let page = browser.authorize(&query).expect(200);
         let tx = Form::of(&page).field("tx").to_owned();
-        let cookies = browser.cookies().iter().map(|(name, value)| format!("{name}={value}"));
-        let cookies = cookies.collect::<Vec<_>>().join("; ");
+        let cookies = browser.cookie();
         for target in [
             format!("/oauth2/login?tx={tx}"),
             format!("/oauth2/login?tx={tx}&client_id=web"),

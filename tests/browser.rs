@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use scraper::{Html, Selector};
 
-use crate::faults::is_outage;
 use crate::http::{Answer, Request};
+use crate::outage::is_outage;
 use crate::server::Server;
 
 /// How often a person begins anew who is told that there is no room.
@@ -127,12 +127,10 @@ impl<'s> Browser<'s> {
     /// Sends any request with the cookies, and keeps those that come back.
     #[track_caller]
     pub(crate) fn send(&mut self, request: Request) -> Answer {
-        let cookies: Vec<String> =
-            self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let request = if cookies.is_empty() {
+        let request = if self.cookies.is_empty() {
             request
         } else {
-            request.header("cookie", &cookies.join("; "))
+            request.header("cookie", &self.cookie())
         };
         let answer = request.send();
         for cookie in answer.headers("set-cookie") {
@@ -215,6 +213,12 @@ impl<'s> Browser<'s> {
 
     pub(crate) fn cookies(&self) -> &[(String, String)] {
         &self.cookies
+    }
+
+    /// Returns what its `Cookie` header says.
+    pub(crate) fn cookie(&self) -> String {
+        let pairs = self.cookies.iter().map(|(name, value)| format!("{name}={value}"));
+        pairs.collect::<Vec<String>>().join("; ")
     }
 
     pub(crate) fn cookies_mut(&mut self) -> &mut Vec<(String, String)> {

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use stack::{Clock, Front, Redis, RedisOptions};
 
 use crate::between::Between;
-use crate::faults::answered_at_last;
 use crate::forge;
 use crate::oauth::{Tokens, WEB, jwt_part};
+use crate::outage::answered_at_last;
 use crate::scripted::{Received, Scripted, reply};
 use crate::server::{Server, now, until};
 use crate::signer::Signer;

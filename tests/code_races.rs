@@ -1,8 +1,8 @@
 //! Many redemptions of one code at the same moment: RFC 6749 §4.1.2, §10.5.
 
-use crate::faults::at_once_at_last;
 use crate::http::{Answer, Request};
 use crate::oauth::{Tokens, VERIFIER, WEB, grant_is_dead};
+use crate::outage::at_once_at_last;
 use crate::pair::Pair;
 use crate::server::Server;
 

@@ -9,8 +9,8 @@ use stack::{Backing, Balancer, Edge, EdgeSettings, Origin, OriginSettings, Signa
 
 use crate::http::{Answer, Request};
 use crate::oauth::{OWN, Tokens, WEB, own_tokens};
+use crate::outage::ask_through;
 use crate::server::{EDGE_SECRET, Server, until};
-use crate::stalls::ask_through;
 use crate::wire::{self, Connection};
 
 /// How long an origin takes to end when it takes no connections any more: ten seconds for requests that

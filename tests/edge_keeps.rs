@@ -11,13 +11,13 @@ use serde_json::json;
 use stack::Stopwatch;
 
 use crate::browser::Browser;
-use crate::faults::{answered_at_last, is_outage, is_unavailable, refreshes_at_last};
 use crate::http::{Answer, Request};
 use crate::oauth::{ALICE, ALICES_PASSWORD, Tokens, VERIFIER, WEB, jwt_part, own_tokens};
+use crate::outage::ask_through;
+use crate::outage::{answered_at_last, is_outage, is_unavailable, refreshes_at_last};
 use crate::scripted::{Scripted, reply};
 use crate::server::{Server, in_time, until, until_within};
 use crate::signer::Thief;
-use crate::stalls::ask_through;
 
 /// How often the origin was asked for clients by edges: nobody else asks under `other`.
 fn loads(server: &Server) -> u64 {

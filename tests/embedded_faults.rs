@@ -8,8 +8,8 @@ use std::process::Output;
 
 use crate::apart;
 use crate::command_line::cadence;
-use crate::faults::{is_unavailable, refreshes_at_last};
 use crate::oauth::{ALICE, ALICES_PASSWORD, Tokens, WEB, is_alive, own_tokens};
+use crate::outage::{is_unavailable, refreshes_at_last};
 use crate::server::Server;
 
 /// Makes a program that is `cadence` with its data directory on a small file system of memory.

@@ -6,10 +6,10 @@ use std::collections::HashSet;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::faults::{is_outage, refreshes_at_last};
 use crate::http::Request;
 use crate::oauth::{Tokens, WEB, jwt_part};
-use crate::server::{Server, until};
+use crate::outage::{past_outages, refreshes_at_last};
+use crate::server::Server;
 use crate::wire::{Connection, bytes};
 
 const CODES: usize = 10_000;
@@ -26,26 +26,17 @@ fn by_all_hands<T: Send>(hand: impl Fn() -> Vec<T> + Sync) -> Vec<T> {
 
 /// Gets codes for somebody who is signed in, over a few connections that stay open.
 fn codes(server: &Server) -> Vec<String> {
-    let cookies = server.alice().cookies().to_vec();
-    let cookies: Vec<String> =
-        cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let cookie = server.alice().cookie();
     let url = format!("{}/oauth2/authorize?{}", server.url, WEB.authorization("openid").query());
     let hand = || {
         let mut codes = Vec::new();
         while codes.len() < CODES / HANDS {
             let mut connection = Connection::open(&server.url);
             for _ in 0..500 {
-                let request = Request::new("GET", &*url).header("cookie", &cookies.join("; "));
-                let mut ask = || {
+                let request = Request::new("GET", &*url).header("cookie", &cookie);
+                let answer = past_outages(|| {
                     connection.write(&bytes(&request));
                     connection.read(&request)
-                };
-                let mut answer = ask();
-                until("there is a code", || {
-                    if is_outage(&answer) {
-                        answer = ask();
-                    }
-                    !is_outage(&answer)
                 });
                 codes.push(answer.redirects_to(WEB.redirect_uri)["code"].clone());
             }

@@ -233,7 +233,7 @@ fn a_sign_in_of_one_environment_goes_nowhere_in_another() {
         let form = Form::of(&page).with("username", ALICE).with("password", ALICES_PASSWORD);
         let fields: Vec<(&str, &str)> =
             form.fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let begun = cookies(&browser);
+        let begun = browser.cookie();
         for door in &away.doors() {
             let login = format!("{door}/oauth2/login");
             let request = Request::new("POST", login.clone()).form(&fields);
@@ -246,7 +246,7 @@ fn a_sign_in_of_one_environment_goes_nowhere_in_another() {
         let code = answer.redirects_to(WEB.redirect_uri)["code"].clone();
         let tokens = Tokens::of(&home.web.redeem(&home.server, &code));
 
-        let signed_in = cookies(&browser);
+        let signed_in = browser.cookie();
         let mut other = away.server.alice();
         for door in &away.doors() {
             let authorize = format!("{door}/oauth2/authorize?{query}");
@@ -254,17 +254,11 @@ fn a_sign_in_of_one_environment_goes_nowhere_in_another() {
             assert!(answer.location().contains("/oauth2/login?tx="), "{answer:?}");
             // Whoever is signed in is asked, as without a hint, and stays signed in.
             let logout = format!("{door}/oauth2/logout?id_token_hint={}", tokens.id);
-            let request = Request::new("GET", logout).header("cookie", &cookies(&other));
+            let request = Request::new("GET", logout).header("cookie", &other.cookie());
             let page = request.send().expect(200);
             assert_eq!(Form::of(&page).action, "/oauth2/logout", "{page:?}");
         }
         let answer = other.authorize(&query);
         assert!(answer.redirects_to(WEB.redirect_uri).contains_key("code"), "{answer:?}");
     });
-}
-
-fn cookies(browser: &Browser<'_>) -> String {
-    let pairs: Vec<String> =
-        browser.cookies().iter().map(|(name, value)| format!("{name}={value}")).collect();
-    pairs.join("; ")
 }

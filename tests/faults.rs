@@ -6,78 +6,13 @@ use stack::Stopwatch;
 
 use crate::browser::Form;
 use crate::drain::{DRAINED_IN, ENDED_IN};
-use crate::http::{Answer, Request, parse_query};
+use crate::http::{Answer, parse_query};
 use crate::oauth::{
     ALICE, ALICES_PASSWORD, LATER_THAN_THE_GRACE, OWN, Tokens, VERIFIER, WEB, grant_is_dead,
     is_alive, is_dead, own_tokens,
 };
+use crate::outage::is_unavailable;
 use crate::server::{Server, until};
-use crate::wire::at_once;
-
-/// Refreshes as a client does: 503 is no answer, so it asks again.
-#[track_caller]
-pub(crate) fn refreshes_at_last(server: &Server, token: &str) -> Tokens {
-    Tokens::of(&answered_at_last(|| WEB.refresh(server, token)))
-}
-
-/// Asks until the answer is not 503.
-#[track_caller]
-pub(crate) fn answered_at_last(mut ask: impl FnMut() -> Answer) -> Answer {
-    let mut answer = ask();
-    until("there is an answer", || {
-        if answer.status == 503 {
-            is_unavailable(&answer);
-            answer = ask();
-        }
-        answer.status != 503
-    });
-    answer
-}
-
-/// How often those ask again that came at once: each answer takes two seconds at most, and a refresh
-/// token is good for ten.
-const TRIES: usize = 4;
-
-/// Returns what was answered to requests that came at once, in no order, and how often that was 503: on
-/// a machine that is busy many may wait for too long. They ask again once the doors are ready, and once
-/// more all at once.
-#[track_caller]
-pub(crate) fn at_once_at_last(doors: &[String], requests: Vec<Request>) -> (Vec<Answer>, usize) {
-    let is_ready =
-        |door: &String| Request::new("GET", format!("{door}/readyz")).send().status == 200;
-    let (mut told, mut unanswered, mut waiting) = (Vec::new(), 0, requests);
-    for _ in 0..TRIES {
-        let answers = at_once(&waiting);
-        let (unavailable, given): (Vec<_>, Vec<_>) =
-            answers.into_iter().zip(waiting).partition(|(answer, _)| answer.status == 503);
-        for (answer, _) in &unavailable {
-            is_unavailable(answer);
-        }
-        told.extend(given.into_iter().map(|(answer, _)| answer));
-        unanswered += unavailable.len();
-        waiting = unavailable.into_iter().map(|(_, request)| request).collect();
-        until("all are ready again", || doors.iter().all(is_ready));
-        if waiting.is_empty() {
-            return (told, unanswered);
-        }
-    }
-    panic!("{} were never answered, {} were", waiting.len(), told.len());
-}
-
-/// Asserts the only answer to an outage: never a no while nobody knows.
-#[track_caller]
-pub(crate) fn is_unavailable(answer: &Answer) {
-    answer.refused(503, "temporarily_unavailable");
-    let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
-    assert!((1..=5).contains(&wait), "{answer:?}");
-}
-
-/// Tells whether an answer is that of an outage, which a browser may take to the client.
-pub(crate) fn is_outage(answer: &Answer) -> bool {
-    let sent = answer.header("location").and_then(|location| location.split_once('?'));
-    let error = sent.and_then(|(_, query)| parse_query(query).remove("error"));
-    answer.status == 503 || error.is_some_and(|error| error == "temporarily_unavailable")
-}
 
 /// F1: how soon the token endpoint says that Redis is away.
 const TOLD_IN: Duration = Duration::from_secs(1);
@@ -160,9 +95,7 @@ fn without_redis_nobody_is_told_no(mut server: Server) {
     let page = anonymous.authorize(&WEB.authorization("openid").query()).expect(200);
     let login = Form::of(&page).with("username", ALICE).with("password", ALICES_PASSWORD);
     let login = anonymous.unsent(&login);
-    let cookies: Vec<String> =
-        anonymous.cookies().iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let login = login.header("cookie", &cookies.join("; "));
+    let login = login.header("cookie", &anonymous.cookie());
     let session = server.alice().cookies()[0].clone();
     let session = format!("{}={}", session.0, session.1);
 

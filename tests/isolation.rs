@@ -4,9 +4,9 @@
 use serde_json::Value;
 
 use crate::browser::Browser;
-use crate::faults::answered_at_last;
 use crate::http::Answer;
 use crate::oauth::{OWN, Tokens, jwt_part, own_tokens};
+use crate::outage::answered_at_last;
 use crate::server::Server;
 
 const PEOPLE: usize = 4;

@@ -8,9 +8,9 @@ use serde_json::json;
 use stack::Stopwatch;
 
 use crate::between::Between;
-use crate::faults::{answered_at_last, refreshes_at_last};
 use crate::http::{Answer, Request};
 use crate::oauth::{Tokens, WEB, is_alive, jwt_part};
+use crate::outage::{answered_at_last, refreshes_at_last};
 use crate::scripted::{Received, Scripted, reply};
 use crate::server::{Server, until, until_within};
 use crate::signer::Thief;

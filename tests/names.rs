@@ -13,8 +13,8 @@ use stack::{Front, Redis, RedisOptions};
 use tempfile::TempDir;
 
 use crate::apart;
-use crate::faults::{is_unavailable, refreshes_at_last};
 use crate::oauth::{Tokens, WEB, is_alive};
+use crate::outage::{is_unavailable, refreshes_at_last};
 use crate::server::{Server, until};
 
 /// Where a name leads at first: not where the server listens.

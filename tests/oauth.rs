@@ -8,8 +8,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use crate::browser::Browser;
-use crate::faults::{answered_at_last, is_outage, is_unavailable};
 use crate::http::{self, Answer, Request};
+use crate::outage::{answered_at_last, is_unavailable, past_outages};
 use crate::server::{Server, until};
 
 /// When a refresh token that was rotated is good no more, unless its rotation was never answered.
@@ -147,13 +147,7 @@ impl App {
     #[track_caller]
     pub(crate) fn code_at_last(&self, server: &Server, scope: &str) -> String {
         let query = self.authorization(scope).query();
-        let mut answer = server.alice().authorize(&query);
-        until("there is a code", || {
-            if is_outage(&answer) {
-                answer = server.alice().authorize(&query);
-            }
-            !is_outage(&answer)
-        });
+        let answer = past_outages(|| server.alice().authorize(&query));
         self.code_in(server, &answer)
     }
 

@@ -1,8 +1,8 @@
 //! The password grant: RFC 6749 §4.3, for the operator's own confidential clients.
 
-use crate::faults::answered_at_last;
 use crate::http::Answer;
 use crate::oauth::{ALICE, ALICES_PASSWORD, OWN, Tokens, is_alive, own_tokens};
+use crate::outage::answered_at_last;
 use crate::server::{Server, in_time, unique};
 use crate::throttling::{a_hundred_are_looked_at, ten_are_looked_at};
 

@@ -13,12 +13,12 @@ use stack::{Front, Origin, OriginSettings, Postgres, Redis};
 
 use crate::browser::Browser;
 use crate::command_line::cadence;
-use crate::faults::{answered_at_last, is_unavailable};
 use crate::http::Request;
 use crate::oauth::{
     ALICE, ALICES_PASSWORD, LATER_THAN_THE_GRACE, SPA, Tokens, WEB, grant_is_dead, is_alive,
     jwt_part, own_tokens,
 };
+use crate::outage::{answered_at_last, is_unavailable};
 use crate::server::{EDGE_SECRET, Server, now, until, until_within};
 use crate::wire::{self, Connection};
 

@@ -4,9 +4,9 @@ use stack::Randomness;
 use tempfile::TempDir;
 
 use crate::browser::Browser;
-use crate::faults::is_unavailable;
 use crate::http::{Answer, Request};
 use crate::oauth::{ALICE, ALICES_PASSWORD, Tokens, WEB, is_alive, own_tokens};
+use crate::outage::{is_outage, is_unavailable};
 use crate::server::{Server, until};
 
 /// F26: whatever draws randomness is answered 503, by the same process, and whatever does not is answered
@@ -32,7 +32,7 @@ fn nobody_is_told_no_and_nothing_is_lost(server: &Server, randomness: &Randomnes
     }
     is_unavailable(&own_tokens(server, ALICE, ALICES_PASSWORD));
     let answer: Answer = signed_in.authorize(&query);
-    assert!(crate::faults::is_outage(&answer), "{answer:?}");
+    assert!(is_outage(&answer), "{answer:?}");
     assert!(server.origin.runs() && server.origin.pid() == pid, "the process goes on");
 
     randomness.fail(false);

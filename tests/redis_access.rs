@@ -2,8 +2,8 @@
 
 use stack::{Authority, Front, Redis, RedisOptions};
 
-use crate::faults::is_unavailable;
 use crate::oauth::{ALICE, ALICES_PASSWORD, Tokens, WEB, is_alive, own_tokens};
+use crate::outage::is_unavailable;
 use crate::server::{Server, until};
 
 const PASSWORD: &str = "a-password-of-redis-itself";

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use stack::{Front, Redis, RedisCluster, RedisOptions, RedisSentinel};
 
-use crate::faults::{answered_at_last, is_unavailable, refreshes_at_last};
 use crate::http::Answer;
 use crate::oauth::{LATER_THAN_THE_GRACE, Tokens, WEB, grant_is_dead, is_alive, is_dead};
+use crate::outage::{answered_at_last, is_unavailable, refreshes_at_last};
 use crate::redis_load::under_load;
 use crate::server::{Server, until, until_within};
 

@@ -4,9 +4,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::faults::{answered_at_last, is_outage, refreshes_at_last};
 use crate::http::Answer;
 use crate::oauth::{Tokens, WEB, grant_is_dead, is_alive};
+use crate::outage::{answered_at_last, is_outage, refreshes_at_last};
 use crate::server::{Server, until};
 
 /// Clients that refresh; as many of the others each are half of them.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use stack::{Front, Redis, RedisOptions};
 
-use crate::faults::is_unavailable;
 use crate::oauth::{ALICE, ALICES_PASSWORD, WEB, own_tokens};
+use crate::outage::is_unavailable;
 use crate::server::{Server, until};
 
 fn set(server: &Server, name: &str, value: &str) {

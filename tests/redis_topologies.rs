@@ -2,8 +2,8 @@
 
 use stack::{Authority, Front, Redis, RedisCluster, RedisOptions, RedisSentinel};
 
-use crate::faults::{answered_at_last, refreshes_at_last};
 use crate::oauth::{ALICE, ALICES_PASSWORD, WEB, grant_is_dead, is_alive, own_tokens};
+use crate::outage::{answered_at_last, refreshes_at_last};
 use crate::server::{Server, until};
 
 /// The user of `docs/operations.md`.

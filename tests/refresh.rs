@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::bearer::DISABLED_IN;
-use crate::faults::{answered_at_last, is_unavailable};
 use crate::http::Answer;
 use crate::oauth::{
     NATIVE, OTHER, OWN, SPA, Tokens, WEB, grant_is_dead, is_alive, is_dead, jwt_part, own_tokens,
 };
+use crate::outage::{answered_at_last, is_unavailable};
 use crate::server::{Server, in_time, now, until, until_within};
 use crate::wire;
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::faults::{answered_at_last, at_once_at_last};
 use crate::http::Request;
 use crate::oauth::{Tokens, WEB, jwt_part};
+use crate::outage::{answered_at_last, at_once_at_last};
 use crate::pair::Pair;
 use crate::server::Server;
 use crate::wire::at_once;

@@ -15,8 +15,8 @@ use tempfile::TempDir;
 use crate::browser::Browser;
 use crate::http::{Answer, Request};
 use crate::oauth::{ALICE, ALICES_PASSWORD, Tokens, WEB, is_alive, is_dead};
+use crate::outage::ask_through;
 use crate::server::{EDGE_SECRET, Server, until};
-use crate::stalls::ask_through;
 
 /// Lays a folder out as docs/self-hosting.md says.
 fn install(folder: &Path) -> PathBuf {

@@ -4,9 +4,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::faults::answered_at_last;
 use crate::http::Request;
 use crate::oauth::{OTHER, WEB};
+use crate::outage::answered_at_last;
 use crate::server::Server;
 use crate::wire::{self, Connection};
 

@@ -7,10 +7,10 @@ use std::time::Duration;
 use stack::Backing;
 
 use crate::browser::{Browser, Form};
-use crate::faults::{answered_at_last, is_unavailable};
 use crate::forge;
 use crate::http::{Answer, Request};
 use crate::oauth::WEB;
+use crate::outage::{answered_at_last, is_unavailable};
 use crate::pair::Pair;
 use crate::server::{Server, in_time, unique, until};
 use crate::wire;

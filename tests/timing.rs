@@ -14,11 +14,11 @@ use std::time::Instant;
 use stack::{Front, Postgres, Redis};
 
 use crate::browser::{Browser, Form};
-use crate::faults::{is_outage, is_unavailable};
 use crate::forge;
 use crate::http::{Answer, Request, parse_query};
 use crate::oauth::{WEB, own_tokens};
-use crate::server::{Server, unique, until};
+use crate::outage::{is_unavailable, past_outages};
+use crate::server::{Server, unique};
 use crate::wire::{self, Connection};
 
 /// Where the difference of two kinds begins to be more than chance.
@@ -238,13 +238,8 @@ fn password_grant(url: &str, username: &str, password: &str) -> Request {
 fn login_page(server: &Server) -> (Browser<'_>, Form) {
     let query = WEB.authorization("openid").query();
     let mut browser = Browser::new(server);
-    let mut form = None;
-    until("there is a login page", || {
-        let page = browser.authorize(&query);
-        form = (!is_outage(&page)).then(|| Form::of(&page));
-        form.is_some()
-    });
-    (browser, form.unwrap())
+    let form = Form::of(&past_outages(|| browser.authorize(&query)));
+    (browser, form)
 }
 
 /// Makes requests that send the login form. It is another one now and then, because each is good for ten
@@ -258,10 +253,8 @@ fn login_forms(server: &Server) -> impl FnMut(&str, &str) -> Request {
         }
         let (browser, form) = &page;
         let form = form.clone().with("username", username).with("password", password);
-        let cookies: Vec<String> =
-            browser.cookies().iter().map(|(name, value)| format!("{name}={value}")).collect();
         let request = browser.unsent(&form).header("origin", &server.url);
-        request.header("cookie", &cookies.join("; "))
+        request.header("cookie", &browser.cookie())
     }
 }
 
